@@ -1,0 +1,188 @@
+//! Organizations, users and groups (DIR).
+
+use serde::{Deserialize, Serialize};
+
+use super::access_settings::Visibility;
+use super::ids::{GroupId, OrganizationId, UserId};
+use super::role::Preset;
+use super::timestamp::Timestamp;
+
+/// An organization.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Organization {
+    /// Chosen by the client or generated.
+    pub id: OrganizationId,
+    /// What people call it.
+    pub display_name: String,
+    /// Verified e-mail domains, in ASCII lower case.
+    pub domains: Vec<String>,
+    /// What it was created from.
+    pub preset: Preset,
+    /// The visibility of portfolios that are created without one (VIS-5).
+    pub default_visibility: Visibility,
+    /// When it was created.
+    pub create_time: Timestamp,
+}
+
+/// A person (DIR-1).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct User {
+    /// The client's own, opaque.
+    pub id: UserId,
+    /// Unique, compared in the form of [`Email`].
+    pub email: Email,
+    /// What people call them; may be empty.
+    pub display_name: String,
+    /// Where their picture is; may be empty.
+    pub picture_uri: String,
+    /// At most one.
+    pub home_organization: Option<OrganizationId>,
+    /// Deactivated: denied everything.
+    pub deactivated: bool,
+}
+
+/// A group of an organization (DIR-4).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Group {
+    /// Unique in the installation.
+    pub id: GroupId,
+    /// Whose group it is.
+    pub organization: OrganizationId,
+    /// What people call it.
+    pub display_name: String,
+}
+
+/// The deepest chain of groups within groups, counted in groups (DIR-4).
+pub const MAX_GROUP_DEPTH: usize = 16;
+
+/// What a user may do in an organization apart from grants (DIR-8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SiteRole {
+    /// Explicit grants only.
+    Guest,
+    /// At most viewer in open portfolios; creates none.
+    Viewer,
+    /// Creates portfolios; the full organization access role.
+    Editor,
+}
+
+impl SiteRole {
+    /// The name in SQL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Guest => "guest",
+            Self::Viewer => "viewer",
+            Self::Editor => "editor",
+        }
+    }
+
+    /// The site role of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "guest" => Some(Self::Guest),
+            "viewer" => Some(Self::Viewer),
+            "editor" => Some(Self::Editor),
+            _ => None,
+        }
+    }
+}
+
+/// How a user stands to an organization (DIR-8).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Standing {
+    /// At home in the organization.
+    pub home: bool,
+    /// The site role that was set, if one was.
+    pub site_role: Option<SiteRole>,
+}
+
+impl Standing {
+    /// The site role in force: the one that was set, else *editor* at home, else none.
+    #[must_use]
+    pub fn site_role(self) -> Option<SiteRole> {
+        self.site_role.or(if self.home { Some(SiteRole::Editor) } else { None })
+    }
+
+    /// Internal: at home, or a site role other than guest. Everyone else is external.
+    #[must_use]
+    pub fn is_internal(self) -> bool {
+        self.home || self.site_role.is_some_and(|role| role != SiteRole::Guest)
+    }
+}
+
+/// An e-mail address in the form in which addresses are compared: ASCII lower case (DIR-2).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Email(String);
+
+/// Why a text is no e-mail address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidEmail {
+    #[error("must be `local@domain`, at most 254 bytes, without spaces or control characters")]
+    Form,
+    #[error("has a domain that is not in its ASCII form; write `xn--...` labels")]
+    Domain,
+}
+
+impl Email {
+    /// The address in its compared form.
+    ///
+    /// # Errors
+    /// The text is no address, or its domain is not ASCII.
+    pub fn parse(text: &str) -> Result<Self, InvalidEmail> {
+        let (local, domain) = text.rsplit_once('@').ok_or(InvalidEmail::Form)?;
+        let odd = |c: char| c.is_whitespace() || c.is_control() || c == '@' || c == ',';
+        if local.is_empty() || local.len() > 64 || text.len() > 254 || local.contains(odd) {
+            return Err(InvalidEmail::Form);
+        }
+        if !domain.is_ascii() {
+            return Err(InvalidEmail::Domain);
+        }
+        if !is_domain(domain) {
+            return Err(InvalidEmail::Form);
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+
+    /// The address as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What follows the `@`.
+    #[must_use]
+    pub fn domain(&self) -> &str {
+        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
+    }
+}
+
+impl TryFrom<String> for Email {
+    type Error = InvalidEmail;
+
+    fn try_from(text: String) -> Result<Self, InvalidEmail> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Email> for String {
+    fn from(email: Email) -> Self {
+        email.0
+    }
+}
+
+/// Whether the text is a domain name in ASCII form: labels of letters, digits and inner hyphens.
+#[must_use]
+pub fn is_domain(text: &str) -> bool {
+    let label = |l: &str| {
+        !l.is_empty()
+            && l.len() <= 63
+            && !l.starts_with('-')
+            && !l.ends_with('-')
+            && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+    };
+    text.len() <= 253 && text.split('.').all(label)
+}

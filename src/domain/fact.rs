@@ -1,0 +1,103 @@
+//! What decisions are made of. Storage reads facts, the policy compiles them, the change log names
+//! them by key; a decision sees nothing else.
+
+use serde::{Deserialize, Serialize};
+
+use super::access_settings::Visibility;
+use super::directory::Standing;
+use super::ids::{GroupId, OrganizationId, PortfolioId, RoleKey, Subject, UserId};
+use super::permission::{Permission, PermissionName};
+use super::role::RoleTable;
+use super::timestamp::Timestamp;
+
+/// The name of one fact: the unit in which changes are logged and facts are read again.
+///
+/// INVARIANT (fact keys): a write that changes a row of a fact table logs the key of the fact the
+/// row belongs to, in the same transaction. Reading a fact again by its key is idempotent.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FactKey {
+    /// Global: whether a user is deactivated.
+    UserStatus(UserId),
+    /// Global: an entry of the permission catalogue.
+    Permission(PermissionName),
+    /// Of an organization: that it exists.
+    Organization,
+    /// Of an organization: a role and its table.
+    Role(RoleKey),
+    /// Of an organization: how a subject stands to it, and the groups it is directly in.
+    Subject(Subject),
+    /// Of an organization: a portfolio, its settings and its grants.
+    Portfolio(PortfolioId),
+}
+
+/// The facts of no organization.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GlobalFacts {
+    /// The permission catalogue.
+    pub permissions: Vec<Permission>,
+    /// The users who are deactivated.
+    pub deactivated: Vec<UserId>,
+}
+
+/// Facts of one organization: all of them, or as many as a question needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrganizationFacts {
+    /// Whose facts they are.
+    pub organization: OrganizationId,
+    /// Its roles.
+    pub roles: Vec<RoleFact>,
+    /// Everyone and everything it knows.
+    pub subjects: Vec<SubjectFact>,
+    /// Its portfolios, without the deleted ones.
+    pub portfolios: Vec<PortfolioFact>,
+}
+
+/// A role and what it permits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RoleFact {
+    /// The role.
+    pub key: RoleKey,
+    /// What it permits.
+    pub table: RoleTable,
+}
+
+/// How a subject stands to the organization. A subject of which nothing here is true has no fact.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubjectFact {
+    /// Who.
+    pub subject: Subject,
+    /// For a user: home and site role. Groups and service accounts of the organization have
+    /// `home` set: they belong to it. Externals have neither.
+    pub standing: Standing,
+    /// False for a deactivated service account; a user's status is a global fact.
+    pub active: bool,
+    /// The groups the subject is directly in, any order, no duplicates.
+    pub groups: Vec<GroupId>,
+}
+
+/// A portfolio's effective settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PortfolioFact {
+    /// Which portfolio.
+    pub id: PortfolioId,
+    /// What internal users without a grant may do.
+    pub visibility: Visibility,
+    /// The role that openness gives.
+    pub organization_access_role: RoleKey,
+    /// Every grant that nobody has ended; begins and ends are for the decision to look at (ACC-2).
+    pub grants: Vec<GrantFact>,
+}
+
+/// A grant, as far as decisions look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantFact {
+    /// To whom.
+    pub subject: Subject,
+    /// As what.
+    pub role: RoleKey,
+    /// In force from this instant on.
+    pub start_time: Option<Timestamp>,
+    /// In force until just before this instant.
+    pub expire_time: Option<Timestamp>,
+}

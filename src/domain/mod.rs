@@ -1,0 +1,17 @@
+//! Nouns and rules. Pure and synchronous: nothing in here knows a clock, the network or a database.
+
+pub mod access_settings;
+pub mod caller;
+pub mod directory;
+pub mod fact;
+pub mod ids;
+pub mod membership;
+pub mod page;
+pub mod permission;
+pub mod portfolio;
+pub mod revision;
+pub mod role;
+pub mod timestamp;
+
+pub use ids::{GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject, UserId};
+pub use timestamp::Timestamp;

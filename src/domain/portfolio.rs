@@ -1,0 +1,44 @@
+//! A portfolio (VIS-1).
+
+use serde::{Deserialize, Serialize};
+
+use super::access_settings::AccessSettings;
+use super::ids::{OrganizationId, PortfolioId, Subject, UserId};
+use super::timestamp::Timestamp;
+
+/// Where a portfolio is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortfolioState {
+    /// In use.
+    Active,
+    /// Gone for good; only its id and its audit trail remain.
+    Deleted,
+}
+
+/// A portfolio without its grants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Portfolio {
+    /// Unique in the installation, never reused.
+    pub id: PortfolioId,
+    /// Whose portfolio it is; never changes.
+    pub organization: OrganizationId,
+    /// What people call it.
+    pub display_name: String,
+    /// A word of the client's, such as `roadmap`; may be empty.
+    pub portfolio_type: String,
+    /// Who created it; gives nothing by itself. None for the system.
+    pub author: Option<Subject>,
+    /// Who holds the ownership grant; none after a deactivated owner was removed.
+    pub owner: Option<UserId>,
+    /// Where it is in its life.
+    pub state: PortfolioState,
+    /// Its own access settings.
+    pub settings: AccessSettings,
+    /// When it was created.
+    pub create_time: Timestamp,
+    /// When the portfolio or its settings were last changed.
+    pub update_time: Timestamp,
+    /// Grows with every change of the portfolio or its settings; what an etag names.
+    pub version: i64,
+}
