@@ -9,6 +9,7 @@ pub mod membership;
 pub mod page;
 pub mod permission;
 pub mod portfolio;
+pub mod refusal;
 pub mod revision;
 pub mod role;
 pub mod timestamp;

@@ -1,0 +1,15 @@
+DROP TABLE request_outcomes;
+DROP TABLE change_log;
+DROP TABLE grants;
+DROP TABLE portfolios;
+DROP TABLE group_members;
+DROP TABLE groups;
+DROP TABLE service_accounts;
+DROP TABLE site_roles;
+DROP TABLE users;
+DROP TABLE role_permissions;
+DROP TABLE roles;
+DROP TABLE organizations;
+DROP TABLE permissions;
+DROP TABLE feed_heads;
+DROP TABLE cluster;

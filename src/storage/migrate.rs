@@ -1,0 +1,70 @@
+use diesel::result::{DatabaseErrorKind, Error as DieselError};
+use diesel_async::{
+    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _,
+};
+use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
+
+use super::Error;
+
+const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
+
+/// Brings the schema up to date; returns how many migrations ran. Several migrators at once are
+/// safe: one runs, the others wait.
+///
+/// # Errors
+/// The database cannot be reached, or refuses a migration.
+pub async fn migrate(url: &str) -> Result<usize, Error> {
+    run(url, |harness| harness.run_pending_migrations(MIGRATIONS).map(|done| done.len())).await
+}
+
+/// Takes every migration back, and all data with them; returns how many were taken back.
+///
+/// # Errors
+/// The database cannot be reached, or refuses a migration.
+pub async fn revert(url: &str) -> Result<usize, Error> {
+    run(url, |harness| harness.revert_all_migrations(MIGRATIONS).map(|done| done.len())).await
+}
+
+type Harness = AsyncMigrationHarness<AsyncPgConnection>;
+type Outcome = Result<usize, Box<dyn std::error::Error + Send + Sync>>;
+
+async fn run(
+    url: &str,
+    work: impl FnOnce(&mut Harness) -> Outcome + Send + 'static,
+) -> Result<usize, Error> {
+    let mut lock = connect(url).await?;
+    lock_migrations(&mut lock).await?;
+    let connection = connect(url).await?;
+    // The harness blocks, and needs a thread that may.
+    let outcome = tokio::task::spawn_blocking(move || {
+        work(&mut AsyncMigrationHarness::new(connection)).map_err(|error| error.to_string())
+    })
+    .await;
+    lock.batch_execute("COMMIT").await?;
+    match outcome {
+        Ok(Ok(count)) => Ok(count),
+        Ok(Err(error)) => Err(Error::Unavailable(format!("a migration failed: {error}"))),
+        Err(error) => Err(Error::Unavailable(format!("the migrator stopped: {error}"))),
+    }
+}
+
+async fn connect(url: &str) -> Result<AsyncPgConnection, Error> {
+    AsyncPgConnection::establish(url).await.map_err(|error| Error::Unavailable(error.to_string()))
+}
+
+/// Holds the row lock of a one-row table until `COMMIT`. Not an advisory lock, which some engines
+/// that speak this protocol lack.
+async fn lock_migrations(connection: &mut AsyncPgConnection) -> Result<(), Error> {
+    let create = "CREATE TABLE IF NOT EXISTS migration_lock (one boolean PRIMARY KEY);
+                  INSERT INTO migration_lock (one) VALUES (true) ON CONFLICT DO NOTHING;";
+    // Two that create the table at once: one of them fails, and finds it made.
+    for attempt in 0.. {
+        match connection.batch_execute(create).await {
+            Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
+                if attempt < 10 => {}
+            other => break other?,
+        }
+    }
+    connection.batch_execute("BEGIN; SELECT one FROM migration_lock FOR UPDATE").await?;
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Everything that speaks SQL. Nothing else in the program does.
+//!
+//! To add a noun: a table with comments in `migrations/`, its columns in `schema.rs`, a file of
+//! queries here named after it; and if decisions look at it, a fact in `domain::fact`, a reader in
+//! `facts` and the [`Change`]s that name its keys.
+
+mod change_log;
+mod error;
+pub mod facts;
+mod feed;
+pub mod grants;
+pub mod groups;
+mod migrate;
+pub mod organizations;
+mod pool;
+pub mod portfolios;
+mod read;
+mod request_outcomes;
+pub mod roles;
+pub mod schema;
+mod timestamps;
+pub mod users;
+mod write;
+
+pub use change_log::{Change, LoggedChange};
+pub use error::{Error, Failure};
+pub use feed::{FeedHead, FeedHeads, READER_VERSION};
+pub use migrate::{migrate, revert};
+pub use pool::{Connection, Options, Storage};
+pub use read::Read;
+pub use write::{AsyncFunc, Scope, Write, WriteContext, Written};

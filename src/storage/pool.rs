@@ -1,0 +1,117 @@
+use std::time::Duration;
+
+use diesel::ConnectionError;
+use diesel_async::pooled_connection::bb8::{Pool, RunError};
+use diesel_async::pooled_connection::{
+    AsyncDieselConnectionManager, ManagerConfig, PoolError, RecyclingMethod,
+};
+use diesel_async::{AsyncConnection, AsyncPgConnection};
+use futures::FutureExt;
+use tokio::time::Instant;
+
+use super::Error;
+
+/// A connection taken from a pool; put back when dropped, discarded if inside a transaction.
+pub type Connection =
+    bb8::PooledConnection<'static, AsyncDieselConnectionManager<AsyncPgConnection>>;
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `postgres://...`.
+    pub url: String,
+    /// Connections for writes.
+    pub write_connections: u32,
+    /// Connections for reads and cold decisions.
+    pub read_connections: u32,
+    /// How long a request waits for a connection before it is refused.
+    pub pool_wait: Duration,
+}
+
+/// The database. Three pools, so that writes, reads and the feed cannot starve one another.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    pub(super) writes: Pool<AsyncPgConnection>,
+    pub(super) reads: Pool<AsyncPgConnection>,
+    pub(super) feed: Pool<AsyncPgConnection>,
+    pub(super) pool_wait: Duration,
+}
+
+/// The feed polls on one connection and loads organizations on two more.
+const FEED_CONNECTIONS: u32 = 3;
+
+/// A lock is waited for this long at the most; whoever holds it longer is stuck.
+const LOCK_TIMEOUT: &str = "5s";
+/// A transaction that we forgot is ended by the database.
+const IDLE_TIMEOUT: &str = "30s";
+
+impl Storage {
+    /// Opens the pools; fills them, so that the first requests do not pay for it.
+    ///
+    /// # Errors
+    /// The database cannot be reached.
+    pub async fn connect(options: &Options) -> Result<Self, Error> {
+        let pool = |size: u32| {
+            Pool::builder()
+                .max_size(size)
+                .min_idle(size)
+                .connection_timeout(options.pool_wait)
+                .build(manager(&options.url))
+        };
+        let failed = |error: PoolError| Error::Unavailable(error.to_string());
+        Ok(Self {
+            writes: pool(options.write_connections).await.map_err(failed)?,
+            reads: pool(options.read_connections).await.map_err(failed)?,
+            feed: pool(FEED_CONNECTIONS).await.map_err(failed)?,
+            pool_wait: options.pool_wait,
+        })
+    }
+
+    /// Takes a connection, waiting for `pool_wait` at the most and never beyond the deadline.
+    pub(super) async fn take(
+        &self,
+        pool: &Pool<AsyncPgConnection>,
+        deadline: Instant,
+    ) -> Result<Connection, Error> {
+        match tokio::time::timeout_at(deadline, pool.get_owned()).await {
+            Err(_) => Err(Error::DeadlineExceeded),
+            Ok(Err(RunError::User(error))) => Err(Error::Unavailable(error.to_string())),
+            // bb8 says "timed out" both when all connections are busy and when none can be made.
+            Ok(Err(RunError::TimedOut)) if pool.state().connections == 0 => {
+                Err(Error::Unavailable("no connection could be made".to_owned()))
+            }
+            Ok(Err(RunError::TimedOut)) => Err(Error::PoolExhausted),
+            Ok(Ok(connection)) => Ok(connection),
+        }
+    }
+}
+
+fn manager(url: &str) -> AsyncDieselConnectionManager<AsyncPgConnection> {
+    let mut config = ManagerConfig::<AsyncPgConnection>::default();
+    // A `SELECT 1` on every checkout costs more than the statements that follow; whether the
+    // connection is alive is known without asking.
+    config.recycling_method = RecyclingMethod::CustomFunction(Box::new(|connection| {
+        use diesel_async::pooled_connection::PoolableConnection as _;
+        let alive = !connection.is_broken();
+        let broken = diesel::result::Error::BrokenTransactionManager;
+        std::future::ready(if alive { Ok(()) } else { Err(broken) }).boxed()
+    }));
+    config.custom_setup = Box::new(|url| {
+        let url = with_timeouts(url);
+        async move { establish(&url).await }.boxed()
+    });
+    AsyncDieselConnectionManager::new_with_config(url, config)
+}
+
+async fn establish(url: &str) -> Result<AsyncPgConnection, ConnectionError> {
+    AsyncPgConnection::establish(url).await
+}
+
+/// The session's time limits ride on the URL, so that they cost no statement.
+fn with_timeouts(url: &str) -> String {
+    let separator = if url.contains('?') { '&' } else { '?' };
+    format!(
+        "{url}{separator}options=-c%20lock_timeout%3D{LOCK_TIMEOUT}%20-c%20\
+         idle_in_transaction_session_timeout%3D{IDLE_TIMEOUT}"
+    )
+}

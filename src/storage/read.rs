@@ -1,0 +1,96 @@
+use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager as _};
+use tokio::time::Instant;
+
+use super::write::AsyncFunc;
+use super::{Connection, Error, FeedHeads, Storage, feed};
+
+/// One REPEATABLE READ, READ ONLY transaction: all it reads is true at [`Read::heads`].
+///
+/// INVARIANT (no torn reads): whatever takes several statements to read is read in one of these.
+/// Read statement by statement, a user removed from a group and the group then given a portfolio
+/// could both be seen the wrong way round.
+#[derive(Debug)]
+pub struct Read {
+    connection: Connection,
+    heads: FeedHeads,
+}
+
+const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+impl Storage {
+    /// Runs `body` on one consistent state of the primary.
+    ///
+    /// # Errors
+    /// Those of `body`, and [`Error`] where the database cannot be asked.
+    pub async fn read<T, E, F>(&self, deadline: Instant, body: F) -> Result<T, E>
+    where
+        E: From<Error>,
+        F: for<'r> AsyncFn(&'r mut Read) -> Result<T, E>
+            + for<'r> AsyncFunc<&'r mut Read, Result<T, E>, Fut: Send>,
+    {
+        let connection = self.take(&self.reads, deadline).await?;
+        within(deadline, run(connection, body)).await
+    }
+
+    /// The same, on a connection of the feed's.
+    ///
+    /// # Errors
+    /// As [`Storage::read`].
+    pub async fn read_for_feed<T, E, F>(&self, deadline: Instant, body: F) -> Result<T, E>
+    where
+        E: From<Error>,
+        F: for<'r> AsyncFn(&'r mut Read) -> Result<T, E>
+            + for<'r> AsyncFunc<&'r mut Read, Result<T, E>, Fut: Send>,
+    {
+        let connection = self.take(&self.feed, deadline).await?;
+        within(deadline, run(connection, body)).await
+    }
+
+    /// Asks where the shards stand: one statement, without a transaction.
+    ///
+    /// # Errors
+    /// The database cannot be asked before the deadline.
+    pub async fn poll(&self, deadline: Instant) -> Result<FeedHeads, Error> {
+        let mut connection = self.take(&self.feed, deadline).await?;
+        within(deadline, feed::heads(&mut connection)).await
+    }
+}
+
+async fn run<T, E, F>(mut connection: Connection, body: F) -> Result<T, E>
+where
+    E: From<Error>,
+    F: for<'r> AsyncFn(&'r mut Read) -> Result<T, E>
+        + for<'r> AsyncFunc<&'r mut Read, Result<T, E>, Fut: Send>,
+{
+    let begun = AnsiTransactionManager::begin_transaction_sql(&mut *connection, BEGIN).await;
+    begun.map_err(Error::from)?;
+    let heads = feed::heads(&mut connection).await?;
+    let mut read = Read { connection, heads };
+    let outcome = body(&mut read).await;
+    // Nothing was written: how it ends makes no difference to the outcome.
+    let _ = AnsiTransactionManager::rollback_transaction(&mut *read.connection).await;
+    outcome
+}
+
+/// Ends a future at the deadline; the dropped transaction's connection is discarded by the pool.
+pub(super) async fn within<T, E: From<Error>>(
+    deadline: Instant,
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    match tokio::time::timeout_at(deadline, work).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Error::DeadlineExceeded.into()),
+    }
+}
+
+impl Read {
+    /// Where the shards stand in what this transaction sees.
+    #[must_use]
+    pub fn heads(&self) -> &FeedHeads {
+        &self.heads
+    }
+
+    pub(super) fn connection(&mut self) -> &mut AsyncPgConnection {
+        &mut self.connection
+    }
+}
