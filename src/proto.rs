@@ -43,7 +43,8 @@ mod tests {
                 "PortfolioService",
             ]
         );
-        let names: Vec<&str> = set.file.iter().map(prost_types::FileDescriptorProto::name).collect();
+        let names: Vec<&str> =
+            set.file.iter().map(prost_types::FileDescriptorProto::name).collect();
         assert!(names.contains(&"google/rpc/error_details.proto"));
         assert!(names.contains(&"google/rpc/status.proto"));
     }
