@@ -15,10 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     files.extend(protos(Path::new("proto/google/rpc"))?);
 
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler
-        .include_imports(true)
-        .include_source_info(true)
-        .open_files(files)?;
+    compiler.include_imports(true).include_source_info(true).open_files(files)?;
 
     let out_dir = PathBuf::from(env::var("OUT_DIR")?);
     let descriptor_set = compiler.encode_file_descriptor_set();

@@ -17,3 +17,35 @@ pub mod v1 {
 
 /// The compiled contract, with comments and everything it imports, as server reflection serves it.
 pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("portcullis");
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::FILE_DESCRIPTOR_SET;
+
+    #[test]
+    fn the_descriptor_describes_the_services_and_the_details_of_errors() {
+        let set = prost_types::FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap();
+        let services: Vec<&str> = set
+            .file
+            .iter()
+            .filter(|file| file.package() == "portcullis.v1")
+            .flat_map(|file| file.service.iter().map(|service| service.name()))
+            .collect();
+        assert_eq!(
+            services,
+            [
+                "AccessSettingsService",
+                "DirectoryService",
+                "MembershipService",
+                "PolicyService",
+                "PortfolioService",
+            ]
+        );
+        let names: Vec<&str> =
+            set.file.iter().map(prost_types::FileDescriptorProto::name).collect();
+        assert!(names.contains(&"google/rpc/error_details.proto"));
+        assert!(names.contains(&"google/rpc/status.proto"));
+    }
+}
