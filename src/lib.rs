@@ -1,3 +1,4 @@
 pub mod domain;
 pub mod policy;
 pub mod proto;
+pub mod storage;

@@ -58,13 +58,11 @@ async fn lock_migrations(connection: &mut AsyncPgConnection) -> Result<(), Error
     let create = "CREATE TABLE IF NOT EXISTS migration_lock (one boolean PRIMARY KEY);
                   INSERT INTO migration_lock (one) VALUES (true) ON CONFLICT DO NOTHING;";
     // Two that create the table at once: one of them fails, and finds it made.
-    for attempt in 0.. {
-        match connection.batch_execute(create).await {
-            Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _))
-                if attempt < 10 => {}
-            other => break other?,
-        }
+    let mut made = connection.batch_execute(create).await;
+    if let Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) = made {
+        made = connection.batch_execute(create).await;
     }
+    made?;
     connection.batch_execute("BEGIN; SELECT one FROM migration_lock FOR UPDATE").await?;
     Ok(())
 }

@@ -19,6 +19,7 @@ mod request_outcomes;
 pub mod roles;
 pub mod schema;
 mod timestamps;
+mod transaction;
 pub mod users;
 mod write;
 
@@ -28,4 +29,5 @@ pub use feed::{FeedHead, FeedHeads, READER_VERSION};
 pub use migrate::{migrate, revert};
 pub use pool::{Connection, Options, Storage};
 pub use read::Read;
+pub use transaction::Transaction;
 pub use write::{AsyncFunc, Scope, Write, WriteContext, Written};

@@ -1,17 +1,18 @@
-use diesel_async::{AnsiTransactionManager, AsyncPgConnection, TransactionManager as _};
+use std::ops::{Deref, DerefMut};
+
+use diesel_async::{AnsiTransactionManager, TransactionManager as _};
 use tokio::time::Instant;
 
 use super::write::AsyncFunc;
-use super::{Connection, Error, FeedHeads, Storage, feed};
+use super::{Connection, Error, FeedHeads, Storage, Transaction, feed};
 
 /// One REPEATABLE READ, READ ONLY transaction: all it reads is true at [`Read::heads`].
 ///
 /// INVARIANT (no torn reads): whatever takes several statements to read is read in one of these.
 /// Read statement by statement, a user removed from a group and the group then given a portfolio
 /// could both be seen the wrong way round.
-#[derive(Debug)]
 pub struct Read {
-    connection: Connection,
+    transaction: Transaction,
     heads: FeedHeads,
 }
 
@@ -65,10 +66,10 @@ where
     let begun = AnsiTransactionManager::begin_transaction_sql(&mut *connection, BEGIN).await;
     begun.map_err(Error::from)?;
     let heads = feed::heads(&mut connection).await?;
-    let mut read = Read { connection, heads };
+    let mut read = Read { transaction: Transaction::new(connection), heads };
     let outcome = body(&mut read).await;
     // Nothing was written: how it ends makes no difference to the outcome.
-    let _ = AnsiTransactionManager::rollback_transaction(&mut *read.connection).await;
+    let _ = AnsiTransactionManager::rollback_transaction(read.connection()).await;
     outcome
 }
 
@@ -89,8 +90,18 @@ impl Read {
     pub fn heads(&self) -> &FeedHeads {
         &self.heads
     }
+}
 
-    pub(super) fn connection(&mut self) -> &mut AsyncPgConnection {
-        &mut self.connection
+impl Deref for Read {
+    type Target = Transaction;
+
+    fn deref(&self) -> &Transaction {
+        &self.transaction
+    }
+}
+
+impl DerefMut for Read {
+    fn deref_mut(&mut self) -> &mut Transaction {
+        &mut self.transaction
     }
 }

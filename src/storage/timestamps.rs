@@ -6,8 +6,7 @@ use crate::domain::Timestamp;
 pub(super) fn to_sql(timestamp: Timestamp) -> OffsetDateTime {
     let nanoseconds = i128::from(timestamp.0) * 1_000_000;
     // Every Timestamp a request can name lies within the years that `time` knows.
-    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds)
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    OffsetDateTime::from_unix_timestamp_nanos(nanoseconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 /// An instant of the database, to the millisecond.

@@ -1,0 +1,202 @@
+//! The facts that decisions are made of: all of an organization, those of given keys, or just
+//! those that a question needs.
+
+mod portfolios;
+mod question;
+mod roles;
+mod subjects;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+
+pub use question::{Answer, Question};
+
+use super::schema::{permissions, users};
+use super::{Error, Transaction};
+use crate::domain::fact::{
+    FactKey, GlobalFacts, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact,
+};
+use crate::domain::permission::{Effect, Permission, PermissionName};
+use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, UserId};
+
+/// Facts read again by their keys; `None`: the fact is gone.
+#[derive(Debug, Default)]
+pub struct ChangedFacts {
+    /// Roles of the organization.
+    pub roles: Vec<(RoleKey, Option<RoleFact>)>,
+    /// Subjects as the organization knows them.
+    pub subjects: Vec<(Subject, Option<SubjectFact>)>,
+    /// Portfolios of the organization.
+    pub portfolios: Vec<(PortfolioId, Option<PortfolioFact>)>,
+}
+
+/// Global facts read again by their keys.
+#[derive(Debug, Default)]
+pub struct ChangedGlobalFacts {
+    /// Entries of the catalogue; they are never removed.
+    pub permissions: Vec<Permission>,
+    /// Users, and whether they are deactivated.
+    pub statuses: Vec<(UserId, bool)>,
+}
+
+type PermissionRow = (String, i16, String, bool, bool);
+
+impl Transaction {
+    /// The whole catalogue, and everyone who is deactivated.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or holds what it should not.
+    pub async fn global_facts(&mut self) -> Result<GlobalFacts, Error> {
+        let deactivated: Vec<String> = users::table
+            .filter(users::deactivated)
+            .select(users::id)
+            .load(self.connection())
+            .await?;
+        Ok(GlobalFacts {
+            permissions: self.permissions(None).await?,
+            deactivated: deactivated
+                .into_iter()
+                .map(|id| parse("users", &id))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The global facts of these keys; keys of other kinds are passed over.
+    ///
+    /// # Errors
+    /// As [`Transaction::global_facts`].
+    pub async fn global_facts_of(&mut self, keys: &[FactKey]) -> Result<ChangedGlobalFacts, Error> {
+        let (mut names, mut ids) = (Vec::new(), Vec::new());
+        for key in keys {
+            match key {
+                FactKey::Permission(name) => names.push(name.as_str()),
+                FactKey::UserStatus(id) => ids.push(id.as_str()),
+                _ => {}
+            }
+        }
+        let permissions =
+            if names.is_empty() { Vec::new() } else { self.permissions(Some(&names)).await? };
+        Ok(ChangedGlobalFacts { permissions, statuses: self.statuses(&ids).await? })
+    }
+
+    async fn permissions(&mut self, names: Option<&[&str]>) -> Result<Vec<Permission>, Error> {
+        let mut query = permissions::table
+            .order(permissions::ordinal)
+            .select((
+                permissions::name,
+                permissions::ordinal,
+                permissions::effect,
+                permissions::may_be_own,
+                permissions::internal_only,
+            ))
+            .into_boxed();
+        if let Some(names) = names {
+            query = query.filter(permissions::name.eq_any(names));
+        }
+        let rows: Vec<PermissionRow> = query.load(self.connection()).await?;
+        rows.into_iter().map(permission).collect()
+    }
+
+    async fn statuses(&mut self, ids: &[&str]) -> Result<Vec<(UserId, bool)>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(String, bool)> = users::table
+            .filter(users::id.eq_any(ids))
+            .select((users::id, users::deactivated))
+            .load(self.connection())
+            .await?;
+        rows.into_iter().map(|(id, deactivated)| Ok((parse("users", &id)?, deactivated))).collect()
+    }
+
+    /// All facts of an organization; none if there is no such organization.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or holds what it should not.
+    pub async fn organization_facts(
+        &mut self,
+        organization: &OrganizationId,
+    ) -> Result<OrganizationFacts, Error> {
+        Ok(OrganizationFacts {
+            organization: organization.clone(),
+            roles: self.role_facts(organization, None).await?,
+            subjects: self.subject_facts(organization).await?,
+            portfolios: self.portfolio_facts(organization, None).await?,
+        })
+    }
+
+    /// The facts of an organization's keys, as they are now.
+    ///
+    /// # Errors
+    /// As [`Transaction::organization_facts`].
+    pub async fn organization_facts_of(
+        &mut self,
+        organization: &OrganizationId,
+        keys: &[FactKey],
+    ) -> Result<ChangedFacts, Error> {
+        let (mut roles, mut subjects, mut portfolios) = (Vec::new(), Vec::new(), Vec::new());
+        for key in keys {
+            match key {
+                FactKey::Role(key) => roles.push(key.clone()),
+                FactKey::Subject(subject) => subjects.push(subject.clone()),
+                FactKey::Portfolio(id) => portfolios.push(id.clone()),
+                FactKey::Organization | FactKey::UserStatus(_) | FactKey::Permission(_) => {}
+            }
+        }
+        let mut changed = ChangedFacts::default();
+        if !roles.is_empty() {
+            let found = self.role_facts(organization, Some(&roles)).await?;
+            changed.roles = pair(roles, found, |fact| &fact.key);
+        }
+        if !subjects.is_empty() {
+            let found = self.subject_facts_of(organization, &subjects).await?;
+            changed.subjects = pair(subjects, found, |fact| &fact.subject);
+        }
+        if !portfolios.is_empty() {
+            let found = self.portfolio_facts(organization, Some(&portfolios)).await?;
+            changed.portfolios = pair(portfolios, found, |fact| &fact.id);
+        }
+        Ok(changed)
+    }
+}
+
+/// Each key with its fact, or with none if it was not found.
+fn pair<K: Ord, F>(keys: Vec<K>, facts: Vec<F>, key: impl Fn(&F) -> &K) -> Vec<(K, Option<F>)> {
+    let mut pairs: Vec<(K, Option<F>)> = keys.into_iter().map(|key| (key, None)).collect();
+    pairs.sort_by(|(a, _), (b, _)| a.cmp(b));
+    pairs.dedup_by(|(a, _), (b, _)| a == b);
+    for fact in facts {
+        if let Ok(index) = pairs.binary_search_by(|(k, _)| k.cmp(key(&fact)))
+            && let Some((_, slot)) = pairs.get_mut(index)
+        {
+            *slot = Some(fact);
+        }
+    }
+    pairs
+}
+
+/// An id as the database has it; one that is none is our mistake, not the client's.
+pub(super) fn parse<T: std::str::FromStr>(table: &'static str, text: &str) -> Result<T, Error>
+where
+    T::Err: ToString,
+{
+    text.parse().map_err(|error: T::Err| Error::corrupt(table, text, error))
+}
+
+fn permission(
+    (name, ordinal, effect, may_be_own, internal_only): PermissionRow,
+) -> Result<Permission, Error> {
+    let corrupt = |what: &str| Error::corrupt("permissions", &name, what);
+    Ok(Permission {
+        ordinal: u16::try_from(ordinal).map_err(|_| corrupt("negative ordinal"))?,
+        effect: match effect.as_str() {
+            "read" => Effect::Read,
+            "change" => Effect::Change,
+            "revoke" => Effect::Revoke,
+            _ => return Err(corrupt("unknown effect")),
+        },
+        may_be_own,
+        internal_only,
+        name: parse::<PermissionName>("permissions", &name)?,
+    })
+}

@@ -1,0 +1,93 @@
+use std::collections::HashMap;
+
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use time::OffsetDateTime;
+
+use super::parse;
+use super::subjects::subject;
+use crate::domain::access_settings::Visibility;
+use crate::domain::fact::{GrantFact, PortfolioFact};
+use crate::domain::{OrganizationId, PortfolioId};
+use crate::storage::schema::{grants, portfolios};
+use crate::storage::{Error, Transaction, timestamps};
+
+type PortfolioRow = (String, String, String);
+pub(super) type GrantRow =
+    (String, String, String, String, Option<OffsetDateTime>, Option<OffsetDateTime>);
+
+impl Transaction {
+    /// The portfolios of an organization with their grants: all, or those of the ids.
+    pub(super) async fn portfolio_facts(
+        &mut self,
+        organization: &OrganizationId,
+        ids: Option<&[PortfolioId]>,
+    ) -> Result<Vec<PortfolioFact>, Error> {
+        let mut query = grants::table
+            .filter(grants::organization.eq(organization.as_str()))
+            .filter(grants::revoke_time.is_null())
+            .select((
+                grants::portfolio,
+                grants::subject_kind,
+                grants::subject_id,
+                grants::role,
+                grants::start_time,
+                grants::expire_time,
+            ))
+            .into_boxed();
+        if let Some(ids) = ids {
+            query = query.filter(grants::portfolio.eq_any(ids.iter().map(PortfolioId::as_str)));
+        }
+        let rows: Vec<GrantRow> = query.load(self.connection()).await?;
+        let mut by_portfolio: HashMap<String, Vec<GrantFact>> = HashMap::new();
+        for row in rows {
+            let (portfolio, fact) = grant_fact(row)?;
+            by_portfolio.entry(portfolio).or_default().push(fact);
+        }
+        let mut facts = self.portfolio_settings(organization, ids).await?;
+        for fact in &mut facts {
+            fact.grants = by_portfolio.remove(fact.id.as_str()).unwrap_or_default();
+        }
+        Ok(facts)
+    }
+
+    /// The portfolios of an organization without their grants: all, or those of the ids.
+    pub(super) async fn portfolio_settings(
+        &mut self,
+        organization: &OrganizationId,
+        ids: Option<&[PortfolioId]>,
+    ) -> Result<Vec<PortfolioFact>, Error> {
+        let mut query = portfolios::table
+            .filter(portfolios::organization.eq(organization.as_str()))
+            .filter(diesel::dsl::not(portfolios::deleted))
+            .select((portfolios::id, portfolios::visibility, portfolios::organization_access_role))
+            .into_boxed();
+        if let Some(ids) = ids {
+            query = query.filter(portfolios::id.eq_any(ids.iter().map(PortfolioId::as_str)));
+        }
+        let rows: Vec<PortfolioRow> = query.load(self.connection()).await?;
+        rows.into_iter().map(portfolio_fact).collect()
+    }
+}
+
+fn portfolio_fact((id, visibility, role): PortfolioRow) -> Result<PortfolioFact, Error> {
+    let known = Visibility::parse(&visibility);
+    Ok(PortfolioFact {
+        visibility: known.ok_or_else(|| Error::corrupt("portfolios", &id, "unknown visibility"))?,
+        organization_access_role: parse("portfolios", &role)?,
+        id: parse("portfolios", &id)?,
+        grants: Vec::new(),
+    })
+}
+
+pub(super) fn grant_fact(
+    (portfolio, kind, id, role, start, expire): GrantRow,
+) -> Result<(String, GrantFact), Error> {
+    let fact = GrantFact {
+        subject: subject(&kind, &id)?,
+        role: parse("grants", &role)?,
+        start_time: start.map(timestamps::from_sql),
+        expire_time: expire.map(timestamps::from_sql),
+    };
+    Ok((portfolio, fact))
+}
