@@ -101,3 +101,23 @@ pub struct GrantFact {
     /// In force until just before this instant.
     pub expire_time: Option<Timestamp>,
 }
+
+/// Facts of an organization, read again by their keys; `None`: the fact is gone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OrganizationChanges {
+    /// Roles of the organization.
+    pub roles: Vec<(RoleKey, Option<RoleFact>)>,
+    /// Subjects as the organization knows them.
+    pub subjects: Vec<(Subject, Option<SubjectFact>)>,
+    /// Portfolios of the organization.
+    pub portfolios: Vec<(PortfolioId, Option<PortfolioFact>)>,
+}
+
+/// Global facts, read again by their keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GlobalChanges {
+    /// Entries of the catalogue; they are never removed.
+    pub permissions: Vec<Permission>,
+    /// Users, and whether they are deactivated.
+    pub statuses: Vec<(UserId, bool)>,
+}

@@ -14,30 +14,10 @@ pub use question::{Answer, Question};
 use super::schema::{permissions, users};
 use super::{Error, Transaction};
 use crate::domain::fact::{
-    FactKey, GlobalFacts, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact,
+    FactKey, GlobalChanges, GlobalFacts, OrganizationChanges, OrganizationFacts,
 };
 use crate::domain::permission::{Effect, Permission, PermissionName};
-use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, UserId};
-
-/// Facts read again by their keys; `None`: the fact is gone.
-#[derive(Debug, Default)]
-pub struct ChangedFacts {
-    /// Roles of the organization.
-    pub roles: Vec<(RoleKey, Option<RoleFact>)>,
-    /// Subjects as the organization knows them.
-    pub subjects: Vec<(Subject, Option<SubjectFact>)>,
-    /// Portfolios of the organization.
-    pub portfolios: Vec<(PortfolioId, Option<PortfolioFact>)>,
-}
-
-/// Global facts read again by their keys.
-#[derive(Debug, Default)]
-pub struct ChangedGlobalFacts {
-    /// Entries of the catalogue; they are never removed.
-    pub permissions: Vec<Permission>,
-    /// Users, and whether they are deactivated.
-    pub statuses: Vec<(UserId, bool)>,
-}
+use crate::domain::{OrganizationId, UserId};
 
 type PermissionRow = (String, i16, String, bool, bool);
 
@@ -65,7 +45,7 @@ impl Transaction {
     ///
     /// # Errors
     /// As [`Transaction::global_facts`].
-    pub async fn global_facts_of(&mut self, keys: &[FactKey]) -> Result<ChangedGlobalFacts, Error> {
+    pub async fn global_facts_of(&mut self, keys: &[FactKey]) -> Result<GlobalChanges, Error> {
         let (mut names, mut ids) = (Vec::new(), Vec::new());
         for key in keys {
             match key {
@@ -76,7 +56,7 @@ impl Transaction {
         }
         let permissions =
             if names.is_empty() { Vec::new() } else { self.permissions(Some(&names)).await? };
-        Ok(ChangedGlobalFacts { permissions, statuses: self.statuses(&ids).await? })
+        Ok(GlobalChanges { permissions, statuses: self.statuses(&ids).await? })
     }
 
     async fn permissions(&mut self, names: Option<&[&str]>) -> Result<Vec<Permission>, Error> {
@@ -133,7 +113,7 @@ impl Transaction {
         &mut self,
         organization: &OrganizationId,
         keys: &[FactKey],
-    ) -> Result<ChangedFacts, Error> {
+    ) -> Result<OrganizationChanges, Error> {
         let (mut roles, mut subjects, mut portfolios) = (Vec::new(), Vec::new(), Vec::new());
         for key in keys {
             match key {
@@ -143,7 +123,7 @@ impl Transaction {
                 FactKey::Organization | FactKey::UserStatus(_) | FactKey::Permission(_) => {}
             }
         }
-        let mut changed = ChangedFacts::default();
+        let mut changed = OrganizationChanges::default();
         if !roles.is_empty() {
             let found = self.role_facts(organization, Some(&roles)).await?;
             changed.roles = pair(roles, found, |fact| &fact.key);
