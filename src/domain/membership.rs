@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::ids::{PortfolioId, RoleKey, Subject};
+use super::ids::{GroupId, PortfolioId, RoleKey, Subject};
+use super::refusal::Refusal;
 use super::timestamp::Timestamp;
 
 /// How a grant came to be (MEM-1).
@@ -76,4 +77,65 @@ impl Grant {
     pub fn has_ended(&self, now: Timestamp) -> bool {
         self.revoke_time.is_some() || self.expire_time.is_some_and(|expire| expire <= now)
     }
+}
+
+/// Whom to add, as the request names them (MEM-2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MemberSpec {
+    /// By id.
+    Subject(Subject),
+    /// A person, by e-mail address.
+    Email(super::directory::Email),
+}
+
+/// What came of one entry of an addition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AddOutcome {
+    /// A member from now on, or from the start asked for.
+    Added(Subject),
+    /// Was one already; nothing changed.
+    AlreadyMember(Subject),
+    /// Not added.
+    Refused(Refusal),
+}
+
+/// A subject and its direct grants on a portfolio.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// On what.
+    pub portfolio: PortfolioId,
+    /// Who.
+    pub subject: Subject,
+    /// What people call them; empty where that is unknown.
+    pub display_name: String,
+    /// A user's e-mail address; empty for others.
+    pub email: String,
+    /// Whether the user or service account is deactivated.
+    pub deactivated: bool,
+    /// The direct grants, ended ones too, oldest first.
+    pub grants: Vec<Grant>,
+    /// The instant at which `grants` was looked at: says which are in force.
+    pub as_of: Timestamp,
+}
+
+impl Member {
+    /// What a client passes back to change just this state of the member.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        let mut hash = crc32fast::Hasher::new();
+        for grant in &self.grants {
+            hash.update(grant.id.as_bytes());
+            hash.update(&[u8::from(grant.revoke_time.is_some())]);
+        }
+        format!("m{:08x}", hash.finalize())
+    }
+}
+
+/// A way in which a subject still has access after its direct grants ended (MEM-5).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemainingRoute {
+    /// The granted group; none: the organization access role of an open portfolio.
+    pub group: Option<GroupId>,
+    /// As what.
+    pub role: RoleKey,
 }

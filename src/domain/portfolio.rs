@@ -42,3 +42,11 @@ pub struct Portfolio {
     /// Grows with every change of the portfolio or its settings; what an etag names.
     pub version: i64,
 }
+
+impl Portfolio {
+    /// What a client passes back to change just this state of the portfolio and its settings.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("v{}", self.version)
+    }
+}

@@ -1,1 +1,181 @@
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+use uuid::Uuid;
 
+use super::facts::parse;
+use super::schema::{grants, users};
+use super::{Change, Error, Failure, Scope, Transaction, Write, timestamps};
+use crate::domain::fact::FactKey;
+use crate::domain::membership::{Grant, GrantSource};
+use crate::domain::role::MANAGER;
+use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp, UserId};
+
+#[derive(Queryable)]
+struct Row {
+    id: Uuid,
+    role: String,
+    source: String,
+    ownership: bool,
+    start_time: Option<OffsetDateTime>,
+    expire_time: Option<OffsetDateTime>,
+    create_time: OffsetDateTime,
+    revoke_time: Option<OffsetDateTime>,
+    subject_kind: String,
+    subject_id: String,
+}
+
+impl Transaction {
+    /// All direct grants of some subjects on a portfolio, ended ones too, oldest first.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or holds what it should not.
+    pub async fn grants(
+        &mut self,
+        portfolio: &PortfolioId,
+        subjects: &[Subject],
+    ) -> Result<Vec<Grant>, Error> {
+        let rows: Vec<Row> = grants::table
+            .filter(grants::portfolio.eq(portfolio.as_str()))
+            .filter(grants::subject_id.eq_any(subjects.iter().map(Subject::id)))
+            .select((
+                grants::id,
+                grants::role,
+                grants::source,
+                grants::ownership,
+                grants::start_time,
+                grants::expire_time,
+                grants::create_time,
+                grants::revoke_time,
+                grants::subject_kind,
+                grants::subject_id,
+            ))
+            .order((grants::create_time, grants::id))
+            .load(self.connection())
+            .await?;
+        let grants = rows.into_iter().map(|row| grant(portfolio, row));
+        // A user and a group may share an id.
+        let wanted = |grant: &Result<Grant, Error>| {
+            grant.as_ref().map_or(true, |grant| subjects.contains(&grant.subject))
+        };
+        grants.filter(wanted).collect()
+    }
+
+    /// The active users with a begun, unexpiring, direct manager grant: those who keep the
+    /// portfolio managed (MEM-6). `now` is the write's clock.
+    ///
+    /// # Errors
+    /// As [`Transaction::grants`].
+    pub async fn lasting_managers(
+        &mut self,
+        portfolio: &PortfolioId,
+        now: Timestamp,
+    ) -> Result<Vec<UserId>, Error> {
+        let now = timestamps::to_sql(now);
+        let ids: Vec<String> = grants::table
+            .inner_join(users::table.on(users::id.eq(grants::subject_id)))
+            .filter(grants::portfolio.eq(portfolio.as_str()))
+            .filter(grants::subject_kind.eq("user"))
+            .filter(grants::role.eq(MANAGER))
+            .filter(grants::revoke_time.is_null().and(grants::expire_time.is_null()))
+            .filter(grants::start_time.is_null().or(grants::start_time.le(now)))
+            .filter(diesel::dsl::not(users::deactivated))
+            .select(grants::subject_id)
+            .distinct()
+            .load(self.connection())
+            .await?;
+        ids.iter().map(|id| parse("grants", id)).collect()
+    }
+}
+
+fn grant(portfolio: &PortfolioId, row: Row) -> Result<Grant, Error> {
+    let corrupt = |what: String| Error::corrupt("grants", &row.id.to_string(), what);
+    let subject = Subject::from_parts(&row.subject_kind, &row.subject_id);
+    let source = GrantSource::parse(&row.source);
+    Ok(Grant {
+        id: row.id,
+        portfolio: portfolio.clone(),
+        subject: subject.map_err(|error| corrupt(error.to_string()))?,
+        role: parse("grants", &row.role)?,
+        source: source.ok_or_else(|| corrupt("unknown source".to_owned()))?,
+        ownership: row.ownership,
+        start_time: row.start_time.map(timestamps::from_sql),
+        expire_time: row.expire_time.map(timestamps::from_sql),
+        create_time: timestamps::from_sql(row.create_time),
+        revoke_time: row.revoke_time.map(timestamps::from_sql),
+    })
+}
+
+/// A change of one subject's direct grants on one portfolio: one audit event.
+#[derive(Clone, Copy, Debug)]
+pub struct MemberChange<'a> {
+    /// Whose portfolio it is.
+    pub organization: &'a OrganizationId,
+    /// On what.
+    pub portfolio: &'a PortfolioId,
+    /// Whose grants.
+    pub subject: &'a Subject,
+    /// The kind of change.
+    pub what: &'static str,
+    /// Grants that end with this write.
+    pub revoked: &'a [Grant],
+    /// Grants that are given with this write.
+    pub given: &'a [Grant],
+}
+
+impl Write {
+    /// Ends and gives grants of one subject. Needs the organization's scope.
+    ///
+    /// # Errors
+    /// The database cannot be asked; a scope that is not held.
+    pub async fn change_member(&mut self, change: &MemberChange<'_>) -> Result<(), Failure> {
+        let scope = Scope::Organization(change.organization.clone());
+        self.require(&scope)?;
+        let now = timestamps::to_sql(self.now());
+        let revoked: Vec<Uuid> = change.revoked.iter().map(|grant| grant.id).collect();
+        if !revoked.is_empty() {
+            diesel::update(grants::table.filter(grants::id.eq_any(revoked)))
+                .set(grants::revoke_time.eq(now))
+                .execute(self.connection())
+                .await?;
+        }
+        for grant in change.given {
+            self.insert_grant(change.organization, grant).await?;
+        }
+        let list = |grants: &[Grant]| if grants.is_empty() { Value::Null } else { json!(grants) };
+        self.record(Change {
+            scope,
+            what: change.what,
+            object: change.portfolio.to_string(),
+            keys: vec![FactKey::Portfolio(change.portfolio.clone())],
+            before: list(change.revoked),
+            after: list(change.given),
+        });
+        Ok(())
+    }
+
+    async fn insert_grant(
+        &mut self,
+        organization: &OrganizationId,
+        grant: &Grant,
+    ) -> Result<(), Failure> {
+        diesel::insert_into(grants::table)
+            .values((
+                grants::id.eq(grant.id),
+                grants::portfolio.eq(grant.portfolio.as_str()),
+                grants::organization.eq(organization.as_str()),
+                grants::subject_kind.eq(grant.subject.kind()),
+                grants::subject_id.eq(grant.subject.id()),
+                grants::role.eq(grant.role.as_str()),
+                grants::source.eq(grant.source.as_str()),
+                grants::ownership.eq(grant.ownership),
+                grants::start_time.eq(grant.start_time.map(timestamps::to_sql)),
+                grants::expire_time.eq(grant.expire_time.map(timestamps::to_sql)),
+                grants::create_time.eq(timestamps::to_sql(grant.create_time)),
+            ))
+            .execute(self.connection())
+            .await?;
+        Ok(())
+    }
+}

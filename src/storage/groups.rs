@@ -1,1 +1,246 @@
+use std::collections::BTreeSet;
 
+use diesel::prelude::*;
+use diesel_async::RunQueryDsl;
+use serde_json::{Value, json};
+
+use super::facts::parse;
+use super::schema::{group_members, groups};
+use super::{Change, Error, Failure, Scope, Transaction, Write, timestamps};
+use crate::domain::directory::Group;
+use crate::domain::fact::FactKey;
+use crate::domain::page::Page;
+use crate::domain::{GroupId, OrganizationId, Subject};
+
+/// Members are listed users first, then groups, then service accounts, each by id.
+fn rank(kind: &str) -> i32 {
+    match kind {
+        "user" => 0,
+        "group" => 1,
+        _ => 2,
+    }
+}
+
+#[derive(diesel::QueryableByName)]
+struct MemberRow {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    member_kind: String,
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    member_id: String,
+}
+
+const MEMBERS: &str = r#"
+    SELECT member_kind, member_id FROM (
+        SELECT member_kind, member_id,
+               CASE member_kind WHEN 'user' THEN 0 WHEN 'group' THEN 1 ELSE 2 END AS rank
+        FROM group_members WHERE group_id = $1) AS m
+    WHERE (rank, member_id COLLATE "C") > ($2, $3)
+    ORDER BY rank, member_id COLLATE "C" LIMIT $4"#;
+
+impl Transaction {
+    /// A group; none if there is none of this id.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or holds what it should not.
+    pub async fn group(&mut self, id: &GroupId) -> Result<Option<Group>, Error> {
+        let row: Option<(String, String)> = groups::table
+            .find(id.as_str())
+            .select((groups::organization, groups::display_name))
+            .first(self.connection())
+            .await
+            .optional()?;
+        row.map(|(organization, display_name)| {
+            let organization = parse("groups", &organization)?;
+            Ok(Group { id: id.clone(), organization, display_name })
+        })
+        .transpose()
+    }
+
+    /// Those of the groups that exist in an organization.
+    ///
+    /// # Errors
+    /// As [`Transaction::group`].
+    pub async fn groups_in(
+        &mut self,
+        organization: &OrganizationId,
+        ids: &[GroupId],
+    ) -> Result<BTreeSet<GroupId>, Error> {
+        let found: Vec<String> = groups::table
+            .filter(groups::organization.eq(organization.as_str()))
+            .filter(groups::id.eq_any(ids.iter().map(GroupId::as_str)))
+            .select(groups::id)
+            .load(self.connection())
+            .await?;
+        found.iter().map(|id| parse("groups", id)).collect()
+    }
+
+    /// A page of a group's direct members.
+    ///
+    /// # Errors
+    /// As [`Transaction::group`].
+    pub async fn group_members(
+        &mut self,
+        id: &GroupId,
+        page: &Page<Subject>,
+    ) -> Result<Vec<Subject>, Error> {
+        let (after_rank, after_id) = match &page.after {
+            Some(subject) => (rank(subject.kind()), subject.id()),
+            None => (-1, ""),
+        };
+        let rows: Vec<MemberRow> = diesel::sql_query(MEMBERS)
+            .bind::<diesel::sql_types::Text, _>(id.as_str())
+            .bind::<diesel::sql_types::Integer, _>(after_rank)
+            .bind::<diesel::sql_types::Text, _>(after_id)
+            .bind::<diesel::sql_types::BigInt, _>(i64::try_from(page.size).unwrap_or(i64::MAX))
+            .load(self.connection())
+            .await?;
+        let subject = |row: MemberRow| {
+            Subject::from_parts(&row.member_kind, &row.member_id)
+                .map_err(|error| Error::corrupt("group_members", &row.member_id, error))
+        };
+        rows.into_iter().map(subject).collect()
+    }
+
+    /// Which of the subjects are directly in the group.
+    ///
+    /// # Errors
+    /// As [`Transaction::group`].
+    pub async fn members_among(
+        &mut self,
+        id: &GroupId,
+        subjects: &[Subject],
+    ) -> Result<BTreeSet<Subject>, Error> {
+        let rows: Vec<(String, String)> = group_members::table
+            .filter(group_members::group_id.eq(id.as_str()))
+            .filter(group_members::member_id.eq_any(subjects.iter().map(Subject::id)))
+            .select((group_members::member_kind, group_members::member_id))
+            .load(self.connection())
+            .await?;
+        let subject = |(kind, id): (String, String)| {
+            Subject::from_parts(&kind, &id)
+                .map_err(|error| Error::corrupt("group_members", &id, error))
+        };
+        rows.into_iter().map(subject).collect()
+    }
+
+    /// All (group, group within it) pairs of an organization.
+    ///
+    /// # Errors
+    /// As [`Transaction::group`].
+    pub async fn group_nesting(
+        &mut self,
+        organization: &OrganizationId,
+    ) -> Result<Vec<(GroupId, GroupId)>, Error> {
+        let rows: Vec<(String, String)> = group_members::table
+            .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
+            .filter(groups::organization.eq(organization.as_str()))
+            .filter(group_members::member_kind.eq("group"))
+            .select((group_members::group_id, group_members::member_id))
+            .load(self.connection())
+            .await?;
+        let pair = |(outer, inner): (String, String)| {
+            Ok((parse("group_members", &outer)?, parse("group_members", &inner)?))
+        };
+        rows.into_iter().map(pair).collect()
+    }
+}
+
+impl Write {
+    /// Creates a group or changes its name; false if the id was taken meanwhile.
+    ///
+    /// # Errors
+    /// The database cannot be asked; a scope that is not held.
+    pub async fn put_group(
+        &mut self,
+        before: Option<&Group>,
+        after: &Group,
+    ) -> Result<bool, Failure> {
+        let scope = Scope::Organization(after.organization.clone());
+        self.require(&scope)?;
+        let written = if before.is_some() {
+            diesel::update(groups::table.find(after.id.as_str()))
+                .set(groups::display_name.eq(&after.display_name))
+                .execute(self.connection())
+                .await?
+        } else {
+            let now = timestamps::to_sql(self.now());
+            diesel::insert_into(groups::table)
+                .values((
+                    groups::id.eq(after.id.as_str()),
+                    groups::organization.eq(after.organization.as_str()),
+                    groups::display_name.eq(&after.display_name),
+                    groups::create_time.eq(now),
+                ))
+                .on_conflict_do_nothing()
+                .execute(self.connection())
+                .await?
+        };
+        if written == 0 {
+            return Ok(false);
+        }
+        self.record(Change {
+            scope,
+            what: if before.is_some() { "group.updated" } else { "group.created" },
+            object: after.id.to_string(),
+            keys: vec![FactKey::Subject(Subject::Group(after.id.clone()))],
+            before: before.map_or(Value::Null, |group| json!(group)),
+            after: json!(after),
+        });
+        Ok(true)
+    }
+
+    /// Puts subjects into a group that they are not in.
+    ///
+    /// # Errors
+    /// As [`Write::put_group`].
+    pub async fn insert_group_members(
+        &mut self,
+        group: &Group,
+        members: &[Subject],
+    ) -> Result<(), Failure> {
+        self.require(&Scope::Organization(group.organization.clone()))?;
+        let row = |member: &Subject| {
+            (
+                group_members::group_id.eq(group.id.as_str().to_owned()),
+                group_members::member_kind.eq(member.kind()),
+                group_members::member_id.eq(member.id().to_owned()),
+            )
+        };
+        let rows: Vec<_> = members.iter().map(row).collect();
+        diesel::insert_into(group_members::table).values(rows).execute(self.connection()).await?;
+        for member in members {
+            self.record(membership(group, member, true));
+        }
+        Ok(())
+    }
+
+    /// Takes subjects out of a group that they are in.
+    ///
+    /// # Errors
+    /// As [`Write::put_group`].
+    pub async fn delete_group_members(
+        &mut self,
+        group: &Group,
+        members: &[Subject],
+    ) -> Result<(), Failure> {
+        self.require(&Scope::Organization(group.organization.clone()))?;
+        for member in members {
+            let key = (group.id.as_str(), member.kind(), member.id());
+            diesel::delete(group_members::table.find(key)).execute(self.connection()).await?;
+            self.record(membership(group, member, false));
+        }
+        Ok(())
+    }
+}
+
+fn membership(group: &Group, member: &Subject, added: bool) -> Change {
+    let value = json!({ "member": member });
+    Change {
+        scope: Scope::Organization(group.organization.clone()),
+        what: if added { "group_member.added" } else { "group_member.removed" },
+        object: group.id.to_string(),
+        keys: vec![FactKey::Subject(member.clone())],
+        before: if added { Value::Null } else { value.clone() },
+        after: if added { value } else { Value::Null },
+    }
+}

@@ -156,7 +156,10 @@ fn pair<K: Ord, F>(keys: Vec<K>, facts: Vec<F>, key: impl Fn(&F) -> &K) -> Vec<(
 }
 
 /// An id as the database has it; one that is none is our mistake, not the client's.
-pub(super) fn parse<T: std::str::FromStr>(table: &'static str, text: &str) -> Result<T, Error>
+pub(in crate::storage) fn parse<T: std::str::FromStr>(
+    table: &'static str,
+    text: &str,
+) -> Result<T, Error>
 where
     T::Err: ToString,
 {

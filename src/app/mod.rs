@@ -1,0 +1,135 @@
+//! One function per RPC: authorize, apply the rule, store. Each is named as its RPC.
+//!
+//! Reads run on one consistent state of the primary, writes in one transaction; both decide who
+//! may do what with `policy`, on facts read in that same transaction.
+
+mod access_settings;
+mod authorize;
+mod check;
+mod directory;
+mod groups;
+mod members;
+mod portfolios;
+mod users;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+
+pub use access_settings::UpdateAccessSettings;
+pub use check::{CheckPermission, Checked};
+pub use directory::NewOrganization;
+pub use groups::{GroupMemberOutcome, GroupPage, UpsertGroup};
+pub use members::{AddMembers, End, RemoveMember, RemovedMember, UpdateMember};
+pub use portfolios::{CreatePortfolio, DeletePortfolio};
+pub use users::{Upserted, UpsertUser, UserOutcome, UserWithSiteRoles};
+
+use crate::cache::Cache;
+use crate::domain::caller::{Actor, Caller};
+use crate::domain::refusal::Refusal;
+use crate::domain::revision::Token;
+use crate::storage::{self, AsyncFunc, Failure, Read, Scope, Storage, Write, WriteContext, Written};
+
+/// The application: what the services of `grpc` call.
+#[derive(Clone, Debug)]
+pub struct App {
+    storage: Storage,
+    cache: Cache,
+}
+
+/// Who asks, and for how long they wait.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// The program or person on the connection.
+    pub caller: Caller,
+    /// On whose behalf.
+    pub actor: Actor,
+    /// When the client stops waiting.
+    pub deadline: Instant,
+}
+
+/// What was read or written, and the position it is true at.
+#[derive(Clone, Debug)]
+pub struct Answer<T> {
+    /// The resource or the outcome.
+    pub value: T,
+    /// The consistency token of the response.
+    pub token: Token,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum Error {
+    /// A rule refused it; for the client to read.
+    Refused(Box<Refusal>),
+    /// The database failed; for our log.
+    Storage(storage::Error),
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        Self::Storage(error)
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Refused(refusal) => Self::Refused(refusal),
+            Failure::Storage(error) => Self::Storage(error),
+            Failure::Widen(scope) => Self::Storage(storage::Error::Corrupt {
+                table: "organizations",
+                row: scope.to_string(),
+                what: "a scope was never locked".to_owned(),
+            }),
+        }
+    }
+}
+
+impl App {
+    /// The application on a database and a cache of it.
+    #[must_use]
+    pub fn new(storage: Storage, cache: Cache) -> Self {
+        Self { storage, cache }
+    }
+
+    /// Reads on one consistent state of the primary; the token is that state's.
+    async fn read<T, F>(&self, context: &Context, body: F) -> Result<Answer<T>, Error>
+    where
+        F: for<'r> AsyncFn(&'r mut Read) -> Result<T, Failure>
+            + for<'r> AsyncFunc<&'r mut Read, Result<T, Failure>, Fut: Send>,
+        T: Send,
+    {
+        let (value, token) = self
+            .storage
+            .read(context.deadline, async |read| {
+                let value = body(read).await?;
+                // Every shard: a read may have looked at several organizations.
+                let heads = read.heads();
+                Ok::<_, Failure>((value, heads.position().token_of_all(heads.epoch)))
+            })
+            .await?;
+        Ok(Answer { value, token })
+    }
+
+    async fn write<T, F>(
+        &self,
+        context: &WriteContext,
+        scopes: impl IntoIterator<Item = Scope>,
+        body: F,
+    ) -> Result<Answer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>,
+    {
+        let Written { outcome, token } = self.storage.write(context, scopes, body).await?;
+        Ok(Answer { value: outcome, token })
+    }
+}
