@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::domain::fact::{GrantFact, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact};
+use crate::domain::fact::{
+    GrantFact, OrganizationChanges, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact,
+};
 use crate::domain::role::VIEWER;
 use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject};
 
@@ -14,18 +16,6 @@ use super::snapshot::{Granted, GroupNode, Party, Portfolio, Snapshot};
 
 /// What an entry of a tree costs beside itself: its share of the nodes and of the text's header.
 const ENTRY: usize = 48;
-
-/// Facts of one organization that changed; none where the fact is gone. Of several changes of one
-/// fact the last counts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OrganizationChanges {
-    /// Roles.
-    pub roles: Vec<(RoleKey, Option<RoleFact>)>,
-    /// Subjects: their standing and the groups they are directly in.
-    pub subjects: Vec<(Subject, Option<SubjectFact>)>,
-    /// Portfolios with their settings and grants.
-    pub portfolios: Vec<(PortfolioId, Option<PortfolioFact>)>,
-}
 
 impl Snapshot {
     /// Compiles an organization's facts, all of them or as many as a question needs.
@@ -41,8 +31,9 @@ impl Snapshot {
         snapshot
     }
 
-    /// These facts with some of them changed. Costs what the change names, and for a group that
-    /// moved the groups below it; the rest is shared with this snapshot.
+    /// These facts with some of them changed; of several changes of one fact the last counts. Costs
+    /// what the change names, and for a group that moved the groups below it; the rest is shared
+    /// with this snapshot.
     #[must_use]
     pub fn apply(&self, changes: OrganizationChanges, global: &Global) -> Self {
         let mut next = self.clone();

@@ -1,7 +1,7 @@
 //! What belongs to no organization: the permission catalogue and the deactivated users.
 
 use crate::domain::UserId;
-use crate::domain::fact::GlobalFacts;
+use crate::domain::fact::{GlobalChanges, GlobalFacts};
 use crate::domain::permission::{Permission, PermissionName};
 
 /// The bytes of an asked name that count when the nearest known one is looked for; as long as the
@@ -13,15 +13,6 @@ const COMPARED_BYTES: usize = 128;
 pub struct Global {
     permissions: imbl::HashMap<PermissionName, Permission>,
     deactivated: imbl::HashSet<UserId>,
-}
-
-/// Global facts that changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct GlobalChanges {
-    /// New or changed entries of the catalogue; entries are never removed (ROL-1).
-    pub permissions: Vec<Permission>,
-    /// Users, and whether each is now deactivated.
-    pub statuses: Vec<(UserId, bool)>,
 }
 
 /// A permission that the catalogue does not have (ROL-1).

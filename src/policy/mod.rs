@@ -29,8 +29,7 @@ mod source;
 mod tests;
 
 pub use check::{Decision, Query, Reason, check};
-pub use compile::OrganizationChanges;
-pub use global::{Global, GlobalChanges, UnknownPermission};
+pub use global::{Global, UnknownPermission};
 pub use holdings::{Holdings, explicit_holdings, holdings, role_holdings};
 pub use list::{Route, is_internal, may_create_portfolios, may_list, routes};
 pub use snapshot::Snapshot;

@@ -1,6 +1,6 @@
 //! A role compiled for checks: two sets of bits over the catalogue's ordinals.
 
-use crate::domain::permission::Permission;
+use crate::domain::permission::{Permission, PermissionName};
 use crate::domain::role::{Reach, RoleTable};
 
 use super::global::Global;
@@ -53,7 +53,7 @@ impl Role {
 
     /// An estimate of the memory held, in bytes.
     pub fn weight(&self) -> usize {
-        let entry = size_of::<(crate::domain::permission::PermissionName, Reach)>();
+        let entry = size_of::<(PermissionName, Reach)>();
         let names: usize =
             self.table.iter().flat_map(RoleTable::keys).map(|n| entry + n.as_str().len()).sum();
         size_of::<Self>() + names + 8 * (self.any.len() + self.own.len())

@@ -1,5 +1,6 @@
 //! One organization's facts, compiled for checks.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::domain::access_settings::Visibility;
@@ -225,14 +226,18 @@ impl Iterator for Join<'_> {
             let subject = *self.subjects.first()?;
             let rest = self.portfolio.grants.get(self.place..)?;
             let granted = rest.first()?.subject;
-            if granted == subject {
-                self.place += 1;
-                return self.portfolio.grant(self.place - 1);
-            } else if granted < subject {
-                self.place += rest.partition_point(|grant| grant.subject < subject);
-            } else {
-                let behind = self.subjects.partition_point(|subject| *subject < granted);
-                self.subjects = self.subjects.get(behind..)?;
+            match granted.cmp(&subject) {
+                Ordering::Equal => {
+                    self.place += 1;
+                    return self.portfolio.grant(self.place - 1);
+                }
+                Ordering::Less => {
+                    self.place += rest.partition_point(|grant| grant.subject < subject);
+                }
+                Ordering::Greater => {
+                    let behind = self.subjects.partition_point(|subject| *subject < granted);
+                    self.subjects = self.subjects.get(behind..)?;
+                }
             }
         }
     }

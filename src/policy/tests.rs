@@ -4,7 +4,8 @@ use super::*;
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::{SiteRole, Standing};
 use crate::domain::fact::{
-    GlobalFacts, GrantFact, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact,
+    GlobalChanges, GlobalFacts, GrantFact, OrganizationChanges, OrganizationFacts, PortfolioFact,
+    RoleFact, SubjectFact,
 };
 use crate::domain::permission::{Effect, Permission};
 use crate::domain::role::{Preset, Reach, RoleTable};
@@ -206,6 +207,8 @@ fn dir_4_a_group_that_moves_takes_those_below_it_along() {
     let snapshot = inside.snapshot.apply(moved(&[]), &inside.global);
     let outside = World { snapshot, global: world.global };
     assert_eq!(outside.reason("user:ann", "portfolio.view"), Reason::NoAccess);
+    let again = outside.snapshot.apply(moved(&["company"]), &outside.global);
+    assert_eq!(again.bytes(), inside.snapshot.bytes(), "moving leaves nothing behind");
 }
 
 #[test]
@@ -227,6 +230,16 @@ fn dir_8_the_site_role_says_what_openness_gives() {
     assert_eq!(world.reason("user:viewer", "initiative.edit"), Reason::PermissionMissing);
     assert_eq!(world.reason("user:guest", "portfolio.view"), Reason::NoAccess);
     assert_eq!(world.reason("user:home-guest", "portfolio.view"), Reason::NoAccess);
+    let viewer = role("viewer", &[("initiative.edit", Reach::Own)]);
+    let changed = OrganizationChanges {
+        roles: vec![(viewer.key.clone(), Some(viewer))],
+        ..OrganizationChanges::default()
+    };
+    let snapshot = world.snapshot.apply(changed, &world.global);
+    let world = World { snapshot, ..world };
+    let lower = world.decide("user:viewer", "initiative.edit", Some("user:home"), NOW);
+    assert_eq!(lower.reason, Reason::NotAuthor, "the lower reach of the two roles");
+    assert_eq!(world.reason("user:viewer", "portfolio.view"), Reason::PermissionMissing);
     let creates = |who| may_create_portfolios(&world.global, &world.snapshot, &subject(who));
     assert!(creates("user:home") && creates("service_account:ci"));
     assert!(!creates("user:viewer") && !creates("user:guest") && !creates("user:nobody"));

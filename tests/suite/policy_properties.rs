@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::Hash;
 
-use portcullis::domain::fact::{GlobalFacts, OrganizationFacts};
+use portcullis::domain::fact::{
+    GlobalChanges, GlobalFacts, OrganizationChanges, OrganizationFacts,
+};
 use portcullis::domain::role::Reach;
 use portcullis::domain::{Subject, Timestamp};
-use portcullis::policy::{
-    self, Global, GlobalChanges, Holdings, OrganizationChanges, Query, Route, Snapshot,
-};
+use portcullis::policy::{self, Global, Holdings, Query, Route, Snapshot};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
