@@ -211,6 +211,20 @@ impl Portfolio {
     }
 }
 
+/// How many entries at the start satisfy the condition, which holds up to some place and not from
+/// there on. Doubles its steps first: in lists this short the place is near.
+fn gallop<T>(sorted: &[T], before: impl Fn(&T) -> bool) -> usize {
+    let mut low = 0;
+    let mut step = 1;
+    while sorted.get(low + step).is_some_and(&before) {
+        low += step;
+        step *= 2;
+    }
+    let end = (low + step).min(sorted.len());
+    let between = sorted.get(low..end).unwrap_or_default();
+    low + between.partition_point(before)
+}
+
 /// Two sorted lists leap over each other's gaps, so that the shorter one sets the cost.
 pub(super) struct Join<'a> {
     portfolio: &'a Portfolio,
@@ -232,10 +246,10 @@ impl Iterator for Join<'_> {
                     return self.portfolio.grant(self.place - 1);
                 }
                 Ordering::Less => {
-                    self.place += rest.partition_point(|grant| grant.subject < subject);
+                    self.place += gallop(rest, |grant| grant.subject < subject);
                 }
                 Ordering::Greater => {
-                    let behind = self.subjects.partition_point(|subject| *subject < granted);
+                    let behind = gallop(self.subjects, |subject| *subject < granted);
                     self.subjects = self.subjects.get(behind..)?;
                 }
             }
