@@ -1,1 +1,4 @@
-
+mod golden_roles;
+mod oracle;
+mod policy_properties;
+mod worlds;

@@ -1,0 +1,104 @@
+//! What belongs to no organization: the permission catalogue and the deactivated users.
+
+use crate::domain::UserId;
+use crate::domain::fact::{GlobalChanges, GlobalFacts};
+use crate::domain::permission::{Permission, PermissionName};
+
+/// The bytes of an asked name that count when the nearest known one is looked for; as long as the
+/// longest permission name, so that a longer text costs nothing.
+const COMPARED_BYTES: usize = 128;
+
+/// The compiled global facts. Immutable and persistent: a clone or a small change is cheap.
+#[derive(Clone, Debug, Default)]
+pub struct Global {
+    permissions: imbl::HashMap<PermissionName, Permission>,
+    deactivated: imbl::HashSet<UserId>,
+}
+
+/// A permission that the catalogue does not have (ROL-1).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` is not in the permission catalogue{}", hint(.nearest.as_ref()))]
+pub struct UnknownPermission {
+    /// What was asked for.
+    pub name: String,
+    /// The known name that is nearest to it; none while the catalogue is empty.
+    pub nearest: Option<PermissionName>,
+}
+
+fn hint(nearest: Option<&PermissionName>) -> String {
+    nearest.map_or_else(String::new, |name| format!("; the nearest known name is `{name}`"))
+}
+
+// === impl Global ===
+
+impl Global {
+    /// Compiles the global facts.
+    #[must_use]
+    pub fn compile(facts: GlobalFacts) -> Self {
+        Self::default().apply(GlobalChanges {
+            permissions: facts.permissions,
+            statuses: facts.deactivated.into_iter().map(|user| (user, true)).collect(),
+        })
+    }
+
+    /// These facts with some of them changed. Of several changes of one fact the last counts.
+    #[must_use]
+    pub fn apply(&self, changes: GlobalChanges) -> Self {
+        let mut next = self.clone();
+        for permission in changes.permissions {
+            next.permissions.insert(permission.name.clone(), permission);
+        }
+        for (user, deactivated) in changes.statuses {
+            if deactivated {
+                next.deactivated.insert(user);
+            } else {
+                next.deactivated.remove(&user);
+            }
+        }
+        next
+    }
+
+    /// The catalogue's entry of this name.
+    #[must_use]
+    pub fn permission(&self, name: &str) -> Option<&Permission> {
+        self.permissions.get(name)
+    }
+
+    /// The known name nearest to this one, the first in the alphabet of several as near.
+    /// None only while the catalogue is empty. Looks at every entry: for refusals, not for checks.
+    #[must_use]
+    pub fn nearest(&self, name: &str) -> Option<&str> {
+        self.nearest_name(name).map(PermissionName::as_str)
+    }
+
+    /// Whether the user is deactivated (DIR-1).
+    #[must_use]
+    pub fn is_deactivated(&self, user: &str) -> bool {
+        self.deactivated.contains(user)
+    }
+
+    /// An estimate of the memory held, in bytes: the entries, their text, and as much again as half
+    /// of them for the tree around. Looks at every entry.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let permission = |p: &Permission| {
+            size_of::<PermissionName>() + size_of::<Permission>() + p.name.as_str().len()
+        };
+        let user = |id: &UserId| size_of::<UserId>() + id.as_str().len();
+        let entries = self.permissions.values().map(permission).sum::<usize>()
+            + self.deactivated.iter().map(user).sum::<usize>();
+        entries + entries / 2
+    }
+
+    /// The refusal of a name that the catalogue does not have.
+    pub(super) fn unknown(&self, name: &str) -> UnknownPermission {
+        UnknownPermission { name: name.to_owned(), nearest: self.nearest_name(name).cloned() }
+    }
+
+    fn nearest_name(&self, name: &str) -> Option<&PermissionName> {
+        let end = (0..=COMPARED_BYTES.min(name.len())).rev().find(|&i| name.is_char_boundary(i));
+        let asked = name.get(..end.unwrap_or(0)).unwrap_or("");
+        let distance = |known: &PermissionName| strsim::damerau_levenshtein(asked, known.as_str());
+        self.permissions.keys().min_by_key(|known| (distance(known), known.as_str().to_owned()))
+    }
+}

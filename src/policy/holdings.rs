@@ -1,0 +1,99 @@
+//! What somebody holds, to compare with what they would give or take away (ROL-7).
+
+use std::collections::BTreeMap;
+
+use crate::domain::permission::PermissionName;
+use crate::domain::role::{Reach, RoleTable};
+use crate::domain::{Subject, Timestamp};
+
+use super::global::Global;
+use super::snapshot::Snapshot;
+use super::source::{Source, is_deactivated};
+
+/// The union of role tables, *any* beating *own* (ROL-2). It ignores what is internal only: the
+/// ceiling compares tables (ROL-7).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holdings(RoleTable);
+
+impl Holdings {
+    /// What is held, as a role's table.
+    #[must_use]
+    pub fn table(&self) -> &RoleTable {
+        &self.0
+    }
+
+    /// Whether everything in the table is held, as far as the table reaches.
+    ///
+    /// # Errors
+    /// The permissions that are not, sorted.
+    pub fn covers(&self, table: &RoleTable) -> Result<(), Vec<PermissionName>> {
+        let held = |name: &PermissionName, reach: Reach| self.0.get(name) >= Some(&reach);
+        let excess: Vec<PermissionName> = table
+            .iter()
+            .filter(|(name, reach)| !held(name, **reach))
+            .map(|(name, _)| name.clone())
+            .collect();
+        if excess.is_empty() { Ok(()) } else { Err(excess) }
+    }
+
+    fn union<'a>(sources: impl Iterator<Item = Source<'a>>) -> Self {
+        let mut table: RoleTable = BTreeMap::new();
+        for source in sources {
+            for (name, reach) in source.table() {
+                match table.get_mut(name) {
+                    Some(held) => *held = reach.max(*held),
+                    None => {
+                        table.insert(name.clone(), reach);
+                    }
+                }
+            }
+        }
+        Self(table)
+    }
+}
+
+/// What the subject holds on the portfolio at `at`, by everything in force: the most that they may
+/// give (ROL-7). Nothing for the deactivated and the unknown.
+#[must_use]
+pub fn holdings(
+    global: &Global,
+    snapshot: &Snapshot,
+    subject: &Subject,
+    portfolio: &str,
+    at: Timestamp,
+) -> Holdings {
+    let resolved = snapshot.resolve(subject);
+    match (resolved, snapshot.portfolio(portfolio)) {
+        (Some(found), Some(portfolio)) if !is_deactivated(global, subject, resolved) => {
+            let sources = snapshot.sources(portfolio, found);
+            Holdings::union(sources.filter(|source| source.in_force(at)))
+        }
+        _ => Holdings::default(),
+    }
+}
+
+/// What the subject's grants, direct and through groups, hold or will hold, in force at `at` or yet
+/// to begin: what makes them *someone who holds more* (ROL-7). Openness is left out, since nobody
+/// takes it away by changing a member; so is deactivation, since the grants outlive it (DIR-1).
+#[must_use]
+pub fn explicit_holdings(
+    snapshot: &Snapshot,
+    subject: &Subject,
+    portfolio: &str,
+    at: Timestamp,
+) -> Holdings {
+    match (snapshot.resolve(subject), snapshot.portfolio(portfolio)) {
+        (Some(found), Some(portfolio)) => {
+            let sources = snapshot.explicit_sources(portfolio, found);
+            Holdings::union(sources.filter(|source| source.period.has_future(at)))
+        }
+        _ => Holdings::default(),
+    }
+}
+
+/// What a role holds; none if the organization has no such role.
+#[must_use]
+pub fn role_holdings(snapshot: &Snapshot, role: &str) -> Option<Holdings> {
+    let id = snapshot.role_ids.get(role)?;
+    snapshot.role(*id)?.table().cloned().map(Holdings)
+}

@@ -1,0 +1,89 @@
+//! What a subject sees of an organization, and by which ways it reaches a portfolio.
+
+use crate::domain::access_settings::Visibility;
+use crate::domain::{GroupId, Subject, Timestamp};
+
+use super::global::Global;
+use super::snapshot::Snapshot;
+use super::source::{OpenTo, Via, is_deactivated};
+
+/// A way by which a subject has access.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Route {
+    /// A grant of its own.
+    Direct,
+    /// A grant to this group, which the subject is in, directly or not.
+    Group(GroupId),
+    /// The portfolio is open to it.
+    OrganizationAccess,
+}
+
+/// Whether the portfolio exists for the subject (VIS-2, VIS-4): a grant in force reaches it,
+/// whatever the role, or the portfolio is restricted or open and the subject's site role is
+/// *viewer* or *editor*. Never for the deactivated.
+#[must_use]
+pub fn may_list(
+    global: &Global,
+    snapshot: &Snapshot,
+    subject: &Subject,
+    portfolio: &str,
+    at: Timestamp,
+) -> bool {
+    let resolved = snapshot.resolve(subject);
+    let (Some(found), Some(portfolio)) = (resolved, snapshot.portfolio(portfolio)) else {
+        return false;
+    };
+    if is_deactivated(global, subject, resolved) {
+        return false;
+    }
+    let listed = match portfolio.visibility {
+        Visibility::Private => false,
+        Visibility::Restricted | Visibility::Open => found.party.open_to().is_some(),
+    };
+    listed || snapshot.explicit_sources(portfolio, found).any(|source| source.in_force(at))
+}
+
+/// Whether the subject may create portfolios in the organization (DIR-8): site editors, and the
+/// organization's service accounts; never a group, never the deactivated.
+#[must_use]
+pub fn may_create_portfolios(global: &Global, snapshot: &Snapshot, subject: &Subject) -> bool {
+    let resolved = snapshot.resolve(subject);
+    !is_deactivated(global, subject, resolved)
+        && resolved.is_some_and(|found| found.party.open_to() == Some(OpenTo::Editor))
+}
+
+/// Whether the subject is internal to the organization (DIR-8, ROL-8): at home in it, or with a
+/// site role other than guest; its groups and service accounts are at home. A deactivated user
+/// stays what they were: who may be granted asks that first.
+#[must_use]
+pub fn is_internal(snapshot: &Snapshot, subject: &Subject) -> bool {
+    snapshot.resolve(subject).is_some_and(|found| found.party.standing.is_internal())
+}
+
+/// The ways by which the subject has access now, sorted, each once: after a removal, what is left
+/// of it (MEM-5). Deactivation is not looked at: it cuts no way off, it denies everything.
+#[must_use]
+pub fn routes(
+    snapshot: &Snapshot,
+    subject: &Subject,
+    portfolio: &str,
+    at: Timestamp,
+) -> Vec<Route> {
+    let (Some(found), Some(portfolio)) = (snapshot.resolve(subject), snapshot.portfolio(portfolio))
+    else {
+        return Vec::new();
+    };
+    let route = |via: Via| match via {
+        Via::Direct => Some(Route::Direct),
+        Via::Group(id) => Some(Route::Group(snapshot.party(id)?.node.as_ref()?.id.clone())),
+        Via::OrganizationAccess => Some(Route::OrganizationAccess),
+    };
+    let mut routes: Vec<Route> = snapshot
+        .sources(portfolio, found)
+        .filter(|source| source.in_force(at))
+        .filter_map(|source| route(source.via))
+        .collect();
+    routes.sort_unstable();
+    routes.dedup();
+    routes
+}

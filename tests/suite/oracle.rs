@@ -1,0 +1,498 @@
+//! The rules once more, as naively as they can be written: lists and loops, nothing compiled,
+//! nothing shared with the decider. Where the two disagree, one of them is wrong.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use portcullis::domain::access_settings::Visibility;
+use portcullis::domain::directory::{SiteRole, Standing};
+use portcullis::domain::fact::{
+    GlobalFacts, GrantFact, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact,
+};
+use portcullis::domain::permission::{Effect, Permission};
+use portcullis::domain::role::{Reach, RoleTable};
+use portcullis::domain::{GroupId, Subject, Timestamp};
+
+/// One organization and everything about it, as data.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Model {
+    pub organization: String,
+    pub catalogue: Vec<CatalogueEntry>,
+    pub roles: Vec<Role>,
+    pub users: Vec<User>,
+    pub service_accounts: Vec<ServiceAccount>,
+    pub groups: Vec<Group>,
+    pub portfolios: Vec<Portfolio>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct CatalogueEntry {
+    pub name: String,
+    pub internal_only: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Role {
+    pub key: String,
+    pub cells: Vec<(String, Reach)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct User {
+    pub id: String,
+    pub home: bool,
+    pub site_role: Option<SiteRole>,
+    pub deactivated: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceAccount {
+    pub id: String,
+    pub active: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub id: String,
+    pub members: Vec<Subject>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Portfolio {
+    pub id: String,
+    pub visibility: Visibility,
+    pub organization_access_role: String,
+    pub grants: Vec<Grant>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Grant {
+    pub subject: Subject,
+    pub role: String,
+    pub start: Option<i64>,
+    pub expire: Option<i64>,
+}
+
+/// One change of a world.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Operation {
+    AddGroupMember { group: String, member: Subject },
+    RemoveGroupMember { group: String, member: Subject },
+    SetDeactivated { user: String, deactivated: bool },
+    AddGrant { portfolio: String, grant: Grant },
+    RemoveGrants { portfolio: String, subject: Subject },
+    SetSettings { portfolio: String, visibility: Visibility, organization_access_role: String },
+    CreatePortfolio { portfolio: Portfolio },
+    DeletePortfolio { portfolio: String },
+}
+
+/// The reasons, by the names they have in the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    DirectGrant,
+    GroupGrant,
+    OrganizationAccess,
+    PortfolioUnknown,
+    SubjectUnknown,
+    SubjectDeactivated,
+    NoAccess,
+    PermissionMissing,
+    NotAuthor,
+    AuthorUnknown,
+    InternalOnly,
+}
+
+#[derive(Clone, Debug)]
+pub struct Question {
+    pub subject: Subject,
+    pub permission: String,
+    pub portfolio: String,
+    pub author: Option<Subject>,
+    pub at: i64,
+}
+
+pub fn group(id: &str) -> Subject {
+    Subject::from_parts("group", id).unwrap()
+}
+
+impl Model {
+    /// Allowed or not, and why; none if the catalogue has no such permission.
+    pub fn check(&self, question: &Question) -> Option<(bool, Why)> {
+        let entry = self.catalogue.iter().find(|entry| entry.name == question.permission)?;
+        let Some(portfolio) = self.portfolio(&question.portfolio) else {
+            return Some((false, Why::PortfolioUnknown));
+        };
+        let subject = &question.subject;
+        if self.is_deactivated(subject) {
+            return Some((false, Why::SubjectDeactivated));
+        }
+        let barred = entry.internal_only && !self.is_internal(subject);
+        let mut denial = if self.knows(subject) || names(portfolio, subject) {
+            Why::NoAccess
+        } else {
+            Why::SubjectUnknown
+        };
+        for (why, table) in self.tables(portfolio, subject, question.at) {
+            match table.get(&question.permission) {
+                Some(_) if barred => denial = Why::InternalOnly,
+                Some(Reach::Any) => return Some((true, why)),
+                Some(Reach::Own) => match &question.author {
+                    Some(author) if author == subject => return Some((true, why)),
+                    Some(_) => denial = Why::NotAuthor,
+                    None => denial = Why::AuthorUnknown,
+                },
+                None if matches!(denial, Why::NoAccess | Why::SubjectUnknown) => {
+                    denial = Why::PermissionMissing;
+                }
+                None => {}
+            }
+        }
+        Some((false, denial))
+    }
+
+    /// By trying every instant at which anything on the portfolio begins or ends.
+    pub fn hold_until(&self, question: &Question) -> Option<i64> {
+        let now = self.check(question)?.0;
+        let grants = &self.portfolio(&question.portfolio)?.grants;
+        let mut instants: Vec<i64> = grants
+            .iter()
+            .flat_map(|grant| [grant.start, grant.expire])
+            .flatten()
+            .filter(|instant| *instant > question.at)
+            .collect();
+        instants.sort_unstable();
+        let then = |at: i64| self.check(&Question { at, ..question.clone() });
+        instants.into_iter().find(|at| then(*at).is_some_and(|(allowed, _)| allowed != now))
+    }
+
+    pub fn may_list(&self, subject: &Subject, portfolio: &str, at: i64) -> bool {
+        let Some(portfolio) = self.portfolio(portfolio) else { return false };
+        if self.is_deactivated(subject) {
+            return false;
+        }
+        let visible = portfolio.visibility != Visibility::Private
+            && matches!(self.site_role(subject), Some(SiteRole::Editor | SiteRole::Viewer));
+        visible
+            || portfolio.grants.iter().any(|grant| {
+                in_force(grant, at)
+                    && (grant.subject == *subject
+                        || self.groups_of(subject).iter().any(|id| grant.subject == group(id)))
+            })
+    }
+
+    pub fn may_create_portfolios(&self, subject: &Subject) -> bool {
+        !self.is_deactivated(subject) && self.site_role(subject) == Some(SiteRole::Editor)
+    }
+
+    pub fn is_internal(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::Group(_) | Subject::ServiceAccount(_) => self.knows(subject),
+            Subject::User(id) => {
+                self.users.iter().filter(|user| user.id == id.as_str()).any(|user| {
+                    user.home || matches!(user.site_role, Some(SiteRole::Viewer | SiteRole::Editor))
+                })
+            }
+        }
+    }
+
+    /// Everything that is held, *any* beating *own*.
+    pub fn holdings(&self, subject: &Subject, portfolio: &str, at: i64) -> BTreeMap<String, Reach> {
+        let mut held = BTreeMap::new();
+        let Some(portfolio) = self.portfolio(portfolio) else { return held };
+        if self.is_deactivated(subject) {
+            return held;
+        }
+        for (_, table) in self.tables(portfolio, subject, at) {
+            for (name, reach) in table {
+                if held.get(&name) != Some(&Reach::Any) {
+                    held.insert(name, reach);
+                }
+            }
+        }
+        held
+    }
+
+    /// The routes in force, as text: `direct`, a group's id in brackets, `open`.
+    pub fn routes(&self, subject: &Subject, portfolio: &str, at: i64) -> BTreeSet<String> {
+        let mut routes = BTreeSet::new();
+        let Some(portfolio) = self.portfolio(portfolio) else { return routes };
+        let groups = self.groups_of(subject);
+        for grant in portfolio.grants.iter().filter(|grant| in_force(grant, at)) {
+            if grant.subject == *subject {
+                routes.insert("direct".to_owned());
+            } else if groups.iter().any(|id| grant.subject == group(id)) {
+                routes.insert(format!("[{}]", grant.subject.id()));
+            }
+        }
+        let open = portfolio.visibility == Visibility::Open;
+        if open && matches!(self.site_role(subject), Some(SiteRole::Editor | SiteRole::Viewer)) {
+            routes.insert("open".to_owned());
+        }
+        routes
+    }
+
+    /// What each thing in force gives: direct grants, then groups', then openness.
+    fn tables(
+        &self,
+        portfolio: &Portfolio,
+        subject: &Subject,
+        at: i64,
+    ) -> Vec<(Why, BTreeMap<String, Reach>)> {
+        let mut tables = Vec::new();
+        let live = || portfolio.grants.iter().filter(|grant| in_force(grant, at));
+        for grant in live().filter(|grant| grant.subject == *subject) {
+            tables.push((Why::DirectGrant, self.table(&grant.role)));
+        }
+        for id in self.groups_of(subject) {
+            for grant in live().filter(|grant| grant.subject == group(&id)) {
+                tables.push((Why::GroupGrant, self.table(&grant.role)));
+            }
+        }
+        if portfolio.visibility == Visibility::Open {
+            let full = self.table(&portfolio.organization_access_role);
+            match self.site_role(subject) {
+                Some(SiteRole::Editor) => tables.push((Why::OrganizationAccess, full)),
+                Some(SiteRole::Viewer) => {
+                    let viewer = self.table("viewer");
+                    let mut least = BTreeMap::new();
+                    for (name, reach) in full {
+                        match (reach, viewer.get(&name)) {
+                            (_, None) => {}
+                            (Reach::Any, Some(Reach::Any)) => {
+                                least.insert(name, Reach::Any);
+                            }
+                            _ => {
+                                least.insert(name, Reach::Own);
+                            }
+                        }
+                    }
+                    tables.push((Why::OrganizationAccess, least));
+                }
+                Some(SiteRole::Guest) | None => {}
+            }
+        }
+        tables
+    }
+
+    fn portfolio(&self, id: &str) -> Option<&Portfolio> {
+        self.portfolios.iter().find(|portfolio| portfolio.id == id)
+    }
+
+    fn table(&self, role: &str) -> BTreeMap<String, Reach> {
+        let role = self.roles.iter().find(|known| known.key == role);
+        role.map(|role| role.cells.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The groups a subject is in, directly or not; itself left out.
+    pub fn groups_of(&self, subject: &Subject) -> BTreeSet<String> {
+        let mut found: BTreeSet<String> = BTreeSet::new();
+        loop {
+            let mut more = found.clone();
+            for g in &self.groups {
+                let has = |member: &Subject| {
+                    member == subject || found.iter().any(|id| *member == group(id))
+                };
+                if g.members.iter().any(has) {
+                    more.insert(g.id.clone());
+                }
+            }
+            if more == found {
+                found.remove(match subject {
+                    Subject::Group(id) => id.as_str(),
+                    Subject::User(_) | Subject::ServiceAccount(_) => "",
+                });
+                return found;
+            }
+            found = more;
+        }
+    }
+
+    fn site_role(&self, subject: &Subject) -> Option<SiteRole> {
+        match subject {
+            Subject::Group(_) => None,
+            Subject::ServiceAccount(_) => self.knows(subject).then_some(SiteRole::Editor),
+            Subject::User(id) => {
+                let user = self.users.iter().find(|user| user.id == id.as_str())?;
+                match (user.site_role, user.home) {
+                    (Some(set), _) => Some(set),
+                    (None, true) => Some(SiteRole::Editor),
+                    (None, false) => None,
+                }
+            }
+        }
+    }
+
+    fn is_deactivated(&self, subject: &Subject) -> bool {
+        match subject {
+            Subject::User(id) => self.users.iter().any(|u| u.id == id.as_str() && u.deactivated),
+            Subject::ServiceAccount(id) => {
+                self.service_accounts.iter().any(|s| s.id == id.as_str() && !s.active)
+            }
+            Subject::Group(_) => false,
+        }
+    }
+
+    /// Whether the organization knows anything of the subject but its grants.
+    fn knows(&self, subject: &Subject) -> bool {
+        let by_itself = match subject {
+            Subject::User(id) => self
+                .users
+                .iter()
+                .any(|user| user.id == id.as_str() && (user.home || user.site_role.is_some())),
+            Subject::ServiceAccount(id) => {
+                self.service_accounts.iter().any(|account| account.id == id.as_str())
+            }
+            Subject::Group(id) => self.groups.iter().any(|group| group.id == id.as_str()),
+        };
+        by_itself || self.groups.iter().any(|group| group.members.contains(subject))
+    }
+}
+
+fn names(portfolio: &Portfolio, subject: &Subject) -> bool {
+    portfolio.grants.iter().any(|grant| grant.subject == *subject)
+}
+
+pub fn in_force(grant: &Grant, at: i64) -> bool {
+    grant.start.is_none_or(|start| start <= at) && grant.expire.is_none_or(|end| at < end)
+}
+
+// --- changes ---
+
+impl Model {
+    /// Makes the change. False, and nothing changes, where the rules refuse it (a cycle of groups)
+    /// or where it changes nothing.
+    pub fn perform(&mut self, operation: &Operation) -> bool {
+        let before = self.clone();
+        match operation {
+            Operation::AddGroupMember { group: id, member } => {
+                let cycle =
+                    *member == group(id) || self.groups_of(&group(id)).contains(&group_id(member));
+                for g in self.groups.iter_mut().filter(|g| g.id == *id && !cycle) {
+                    if !g.members.contains(member) {
+                        g.members.push(member.clone());
+                    }
+                }
+            }
+            Operation::RemoveGroupMember { group: id, member } => {
+                for g in self.groups.iter_mut().filter(|g| g.id == *id) {
+                    g.members.retain(|known| known != member);
+                }
+            }
+            Operation::SetDeactivated { user: id, deactivated } => {
+                for user in self.users.iter_mut().filter(|user| user.id == *id) {
+                    user.deactivated = *deactivated;
+                }
+            }
+            Operation::AddGrant { portfolio, grant } => {
+                self.edit(portfolio, |p| p.grants.push(grant.clone()));
+            }
+            Operation::RemoveGrants { portfolio, subject } => {
+                self.edit(portfolio, |p| p.grants.retain(|grant| grant.subject != *subject));
+            }
+            Operation::SetSettings { portfolio, visibility, organization_access_role } => {
+                self.edit(portfolio, |p| {
+                    p.visibility = *visibility;
+                    p.organization_access_role.clone_from(organization_access_role);
+                });
+            }
+            Operation::CreatePortfolio { portfolio } => {
+                if self.portfolio(&portfolio.id).is_none() {
+                    self.portfolios.push(portfolio.clone());
+                }
+            }
+            Operation::DeletePortfolio { portfolio } => {
+                self.portfolios.retain(|known| known.id != *portfolio);
+            }
+        }
+        *self != before
+    }
+
+    fn edit(&mut self, id: &str, change: impl FnOnce(&mut Portfolio)) {
+        if let Some(portfolio) = self.portfolios.iter_mut().find(|p| p.id == id) {
+            change(portfolio);
+        }
+    }
+}
+
+fn group_id(subject: &Subject) -> String {
+    match subject {
+        Subject::Group(id) => id.as_str().to_owned(),
+        Subject::User(_) | Subject::ServiceAccount(_) => String::new(),
+    }
+}
+
+// --- facts ---
+
+impl Model {
+    /// The same world in the form that storage reads it in.
+    pub fn facts(&self) -> (GlobalFacts, OrganizationFacts) {
+        let permission = |(ordinal, entry): (u16, &CatalogueEntry)| Permission {
+            name: entry.name.parse().unwrap(),
+            ordinal,
+            effect: Effect::Read,
+            may_be_own: true,
+            internal_only: entry.internal_only,
+        };
+        let deactivated = self.users.iter().filter(|user| user.deactivated);
+        let global = GlobalFacts {
+            permissions: (0..).zip(&self.catalogue).map(permission).collect(),
+            deactivated: deactivated.map(|user| user.id.parse().unwrap()).collect(),
+        };
+        let organization = OrganizationFacts {
+            organization: self.organization.parse().unwrap(),
+            roles: self.roles.iter().map(role_fact).collect(),
+            subjects: self.subject_facts(),
+            portfolios: self.portfolios.iter().map(portfolio_fact).collect(),
+        };
+        (global, organization)
+    }
+
+    fn subject_facts(&self) -> Vec<SubjectFact> {
+        let at_home = Standing { home: true, site_role: None };
+        let user = |user: &User| {
+            let subject = Subject::from_parts("user", &user.id).unwrap();
+            (subject, Standing { home: user.home, site_role: user.site_role }, true)
+        };
+        let account = |account: &ServiceAccount| {
+            let subject = Subject::from_parts("service_account", &account.id).unwrap();
+            (subject, at_home, account.active)
+        };
+        let users = self.users.iter().map(user);
+        let accounts = self.service_accounts.iter().map(account);
+        let groups = self.groups.iter().map(|g| (group(&g.id), at_home, true));
+        users
+            .chain(accounts)
+            .chain(groups)
+            .map(|(subject, standing, active)| {
+                let groups = self.direct_groups(&subject);
+                SubjectFact { subject, standing, active, groups }
+            })
+            .filter(|fact| fact.standing != Standing::default() || !fact.groups.is_empty())
+            .collect()
+    }
+
+    fn direct_groups(&self, subject: &Subject) -> Vec<GroupId> {
+        let holding = self.groups.iter().filter(|group| group.members.contains(subject));
+        holding.map(|group| group.id.parse().unwrap()).collect()
+    }
+}
+
+fn role_fact(role: &Role) -> RoleFact {
+    let table: RoleTable =
+        role.cells.iter().map(|(name, reach)| (name.parse().unwrap(), *reach)).collect();
+    RoleFact { key: role.key.parse().unwrap(), table }
+}
+
+fn portfolio_fact(portfolio: &Portfolio) -> PortfolioFact {
+    let grant = |grant: &Grant| GrantFact {
+        subject: grant.subject.clone(),
+        role: grant.role.parse().unwrap(),
+        start_time: grant.start.map(Timestamp),
+        expire_time: grant.expire.map(Timestamp),
+    };
+    PortfolioFact {
+        id: portfolio.id.parse().unwrap(),
+        visibility: portfolio.visibility,
+        organization_access_role: portfolio.organization_access_role.parse().unwrap(),
+        grants: portfolio.grants.iter().map(grant).collect(),
+    }
+}

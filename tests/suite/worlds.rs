@@ -1,0 +1,202 @@
+//! Random worlds, small enough that everything meets everything: six users, six groups that nest
+//! up to five deep, two service accounts, three portfolios, and grants that begin and end around
+//! the instants that are asked about.
+
+use portcullis::domain::Subject;
+use portcullis::domain::access_settings::Visibility;
+use portcullis::domain::directory::SiteRole;
+use portcullis::domain::role::{Preset, Reach};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use crate::oracle::{
+    CatalogueEntry, Grant, Group, Model, Operation, Portfolio, Question, Role, ServiceAccount, User,
+};
+
+pub const ROLES: [&str; 4] = ["manager", "contributor", "viewer", "assessor"];
+pub const PORTFOLIOS: [&str; 4] = ["p0", "p1", "p2", "p3"];
+const PERMISSIONS: [&str; 7] = [
+    "portfolio.view",
+    "access.manage",
+    "comment.edit",
+    "epic.link",
+    "assessment.view",
+    "assessment.complete",
+    "view.delete",
+];
+const GROUPS: usize = 6;
+
+/// Every subject of every world, and some that no world has.
+pub fn subjects() -> Vec<Subject> {
+    [("user", 7), ("group", GROUPS + 1), ("service_account", 3)]
+        .into_iter()
+        .flat_map(|(kind, count)| (0..count).map(move |n| subject(kind, n)))
+        .collect()
+}
+
+fn subject(kind: &str, number: usize) -> Subject {
+    let letter = kind.get(..1).unwrap();
+    Subject::from_parts(kind, &format!("{letter}{number}")).unwrap()
+}
+
+/// What can be granted: users, groups and service accounts that the world has.
+fn grantee() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        5 => (0..6usize).prop_map(|n| subject("user", n)),
+        4 => (0..GROUPS).prop_map(|n| subject("group", n)),
+        1 => (0..2usize).prop_map(|n| subject("service_account", n)),
+    ]
+}
+
+/// A world that can be stored: the preset's roles, groups without a cycle.
+pub fn world() -> impl Strategy<Value = Model> {
+    let users = vec((any::<bool>(), site_role(), prop::bool::weighted(0.15)), 6);
+    let accounts = vec(prop::bool::weighted(0.8), 2);
+    let groups = vec((vec(prop::bool::weighted(0.35), GROUPS), vec(person(), 0..3)), GROUPS);
+    let portfolios = vec(portfolio(), 3);
+    (users, accounts, groups, portfolios).prop_map(|(users, accounts, groups, portfolios)| {
+        let user = |(n, (home, site_role, deactivated))| User {
+            id: format!("u{n}"),
+            home,
+            site_role,
+            deactivated,
+        };
+        let account = |(n, active)| ServiceAccount { id: format!("s{n}"), active };
+        let named = |(n, portfolio): (usize, Portfolio)| Portfolio {
+            id: PORTFOLIOS[n].to_owned(),
+            ..portfolio
+        };
+        Model {
+            organization: "acme".to_owned(),
+            catalogue: catalogue(),
+            roles: preset_roles(),
+            users: users.into_iter().enumerate().map(user).collect(),
+            service_accounts: accounts.into_iter().enumerate().map(account).collect(),
+            groups: groups.into_iter().enumerate().map(nested_group).collect(),
+            portfolios: portfolios.into_iter().enumerate().map(named).collect(),
+        }
+    })
+}
+
+/// Group `n` may contain only groups with a higher number: no cycle, chains and diamonds galore.
+fn nested_group((n, (inner, people)): (usize, (Vec<bool>, Vec<Subject>))) -> Group {
+    let mut members: Vec<Subject> = Vec::new();
+    for person in people {
+        if !members.contains(&person) {
+            members.push(person);
+        }
+    }
+    let chosen = inner.into_iter().enumerate().filter(|(m, chosen)| *m > n && *chosen);
+    members.extend(chosen.map(|(m, _)| subject("group", m)));
+    Group { id: format!("g{n}"), members }
+}
+
+fn person() -> impl Strategy<Value = Subject> {
+    prop_oneof![
+        5 => (0..6usize).prop_map(|n| subject("user", n)),
+        1 => (0..2usize).prop_map(|n| subject("service_account", n)),
+    ]
+}
+
+fn site_role() -> impl Strategy<Value = Option<SiteRole>> {
+    option::of(select(vec![SiteRole::Guest, SiteRole::Viewer, SiteRole::Editor]))
+}
+
+fn visibility() -> impl Strategy<Value = Visibility> {
+    select(vec![Visibility::Private, Visibility::Restricted, Visibility::Open])
+}
+
+fn access_role() -> impl Strategy<Value = String> {
+    select(vec!["contributor", "viewer", "assessor"]).prop_map(str::to_owned)
+}
+
+fn instant() -> impl Strategy<Value = Option<i64>> {
+    prop_oneof![2 => Just(None), 3 => (90..110i64).prop_map(Some)]
+}
+
+fn grant() -> impl Strategy<Value = Grant> {
+    (grantee(), select(ROLES.to_vec()), instant(), instant()).prop_map(
+        |(subject, role, start, expire)| Grant { subject, role: role.to_owned(), start, expire },
+    )
+}
+
+fn portfolio() -> impl Strategy<Value = Portfolio> {
+    (visibility(), access_role(), vec(grant(), 0..12)).prop_map(
+        |(visibility, organization_access_role, grants)| Portfolio {
+            id: String::new(),
+            visibility,
+            organization_access_role,
+            grants,
+        },
+    )
+}
+
+/// A question about this world or beside it: unknown subjects and portfolios are asked about too.
+pub fn question() -> impl Strategy<Value = Question> {
+    let permission = prop_oneof![
+        20 => select(PERMISSIONS.to_vec()),
+        4 => Just("epic.link"),
+        1 => Just("comment.edti"),
+    ];
+    let asked = prop_oneof![8 => grantee(), 2 => select(subjects())];
+    let portfolio = prop_oneof![12 => select(PORTFOLIOS[..3].to_vec()), 1 => Just(PORTFOLIOS[3])];
+    let author = option::of(select(subjects()));
+    (asked, permission, portfolio, author, any::<bool>(), 88..112i64).prop_map(
+        |(subject, permission, portfolio, author, own, at)| Question {
+            author: if own { Some(subject.clone()) } else { author },
+            subject,
+            permission: permission.to_owned(),
+            portfolio: portfolio.to_owned(),
+            at,
+        },
+    )
+}
+
+/// A change of a world. One that the rules refuse is refused by [`Model::perform`] too.
+pub fn operation() -> impl Strategy<Value = Operation> {
+    let on = || select(PORTFOLIOS.to_vec()).prop_map(str::to_owned);
+    let in_group = || (0..GROUPS).prop_map(|n| format!("g{n}"));
+    prop_oneof![
+        3 => (in_group(), grantee())
+            .prop_map(|(group, member)| Operation::AddGroupMember { group, member }),
+        3 => (in_group(), grantee())
+            .prop_map(|(group, member)| Operation::RemoveGroupMember { group, member }),
+        1 => (0..6usize, any::<bool>()).prop_map(|(n, deactivated)| {
+            Operation::SetDeactivated { user: format!("u{n}"), deactivated }
+        }),
+        3 => (on(), grant()).prop_map(|(portfolio, grant)| {
+            Operation::AddGrant { portfolio, grant }
+        }),
+        2 => (on(), grantee())
+            .prop_map(|(portfolio, subject)| Operation::RemoveGrants { portfolio, subject }),
+        2 => (on(), visibility(), access_role()).prop_map(
+            |(portfolio, visibility, organization_access_role)| Operation::SetSettings {
+                portfolio,
+                visibility,
+                organization_access_role,
+            }
+        ),
+        1 => (on(), portfolio()).prop_map(|(id, portfolio)| Operation::CreatePortfolio {
+            portfolio: Portfolio { id, ..portfolio },
+        }),
+        1 => on().prop_map(|portfolio| Operation::DeletePortfolio { portfolio }),
+    ]
+}
+
+/// The shipped catalogue, as far as decisions look at it.
+pub fn catalogue() -> Vec<CatalogueEntry> {
+    let manager = preset_roles().swap_remove(0);
+    let entry =
+        |(name, _): (String, Reach)| CatalogueEntry { internal_only: name == "epic.link", name };
+    manager.cells.into_iter().map(entry).collect()
+}
+
+pub fn preset_roles() -> Vec<Role> {
+    let role = |role: portcullis::domain::role::Role| Role {
+        key: role.key.to_string(),
+        cells: role.table.iter().map(|(name, reach)| (name.to_string(), *reach)).collect(),
+    };
+    Preset::InitiativePlanning.roles().into_iter().map(role).collect()
+}
