@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::account::Account;
 use super::error::Error;
 use super::find::Binaries;
-use super::layout::{Layout, remove_tree};
+use super::layout::{Layout, create_private, remove_tree};
 use super::log::LogReader;
 use super::process::{command, setting};
 use super::{Durability, NAME};
@@ -24,7 +24,7 @@ pub(super) async fn initialise(
     durability: Durability,
 ) -> Result<(), Error> {
     let unfinished = layout.unfinished_cluster();
-    layout.create_private(&unfinished, account)?;
+    create_private(&unfinished, account)?;
     let mut initdb = command(&binaries.initdb(), layout.root(), account);
     initdb
         .arg("--pgdata")

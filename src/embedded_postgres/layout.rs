@@ -67,20 +67,6 @@ impl Layout {
         }
     }
 
-    /// An empty directory of mode 0700 that belongs to who runs PostgreSQL.
-    pub(super) fn create_private(
-        &self,
-        directory: &Path,
-        account: Option<&Account>,
-    ) -> Result<(), Error> {
-        remove_tree(directory)?;
-        DirBuilder::new()
-            .mode(0o700)
-            .create(directory)
-            .and_then(|()| account.map_or(Ok(()), |account| account.give(directory)))
-            .map_err(|source| Error::io("cannot make the directory", directory, source))
-    }
-
     /// Takes the directory for this process, until the lock is dropped or the process ends,
     /// however it ends.
     pub(super) fn lock(&self) -> Result<Lock, Error> {
@@ -164,6 +150,16 @@ impl Postmaster {
             Err(_) => true,
         }
     }
+}
+
+/// Makes an empty directory of mode 0700 that belongs to who runs PostgreSQL.
+pub(super) fn create_private(directory: &Path, account: Option<&Account>) -> Result<(), Error> {
+    remove_tree(directory)?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(directory)
+        .and_then(|()| account.map_or(Ok(()), |account| account.give(directory)))
+        .map_err(|source| Error::io("cannot make the directory", directory, source))
 }
 
 /// Removes a directory and all in it; no directory is fine.

@@ -8,7 +8,7 @@
 //! run/      the Unix socket, mode 0700: the only way in, hence no password
 //! ```
 //!
-//! One thread owns the PostgreSQL process ([`supervise`]). It starts it again when it dies, and
+//! One thread owns the PostgreSQL process (`supervise.rs`). It starts it again when it dies, and
 //! the kernel stops PostgreSQL when that thread is gone, however it went (on Linux; elsewhere
 //! [`EmbeddedPostgres::stop`] and `Drop` do it). Data is on disk before a commit is acknowledged,
 //! unless [`Durability::OffForTests`] says otherwise.
@@ -194,15 +194,12 @@ impl Drop for EmbeddedPostgres {
 
 /// A path or name as it may stand in the host or path of a URL.
 fn percent_encoded(bytes: &[u8]) -> String {
-    let mut encoded = String::with_capacity(bytes.len() + 16);
-    for &byte in bytes {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
+    let one = |&byte: &u8| match byte {
+        b'-' | b'_' | b'.' | b'~' => char::from(byte).to_string(),
+        _ if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    bytes.iter().map(one).collect()
 }
 
 #[cfg(test)]

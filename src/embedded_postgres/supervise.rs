@@ -13,7 +13,7 @@ use super::account::{self, Account};
 use super::error::Error;
 use super::find::{self, Binaries};
 use super::initialise::initialise;
-use super::layout::{Layout, Lock, Postmaster};
+use super::layout::{Layout, Lock, Postmaster, create_private};
 use super::log::LogReader;
 use super::process::{self, setting};
 use super::{Durability, Options, Phase, STOP_GRACE, State};
@@ -112,7 +112,7 @@ impl Supervisor {
         let major = self.layout.cluster_major()?;
         let binaries = find::find(&cluster, major.as_deref(), account.as_ref())?;
         self.outlast_predecessor().await?;
-        self.layout.create_private(&self.layout.run(), account.as_ref())?;
+        create_private(&self.layout.run(), account.as_ref())?;
         if major.is_none() {
             tracing::info!(directory = %cluster.display(), "making a new PostgreSQL database");
             let durability = self.options.durability;
@@ -124,7 +124,7 @@ impl Supervisor {
     /// The PostgreSQL of a supervisor that was killed may still be writing its last checkpoint.
     async fn outlast_predecessor(&self) -> Result<(), Error> {
         let begun = Instant::now();
-        while let Some(other) = self.layout.postmaster().filter(|other| other.is_alive()) {
+        while let Some(other) = self.layout.postmaster().filter(Postmaster::is_alive) {
             let stopping = other.status == "stopping";
             let patience = if stopping { STOPPING_GRACE } else { FOREIGN_GRACE };
             if begun.elapsed() > patience {
@@ -153,10 +153,12 @@ impl Supervisor {
                     }
                     self.count_crash(status);
                 }
-                Err(error) => match started.take() {
-                    Some(started) => return Some((started, error)),
-                    None => tracing::error!(%error, "the embedded PostgreSQL is not back yet"),
-                },
+                Err(error) => {
+                    if let Some(started) = started.take() {
+                        return Some((started, error));
+                    }
+                    tracing::error!(%error, "the embedded PostgreSQL is not back yet");
+                }
             }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
