@@ -3,8 +3,9 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test bench lint fmt
 
-# The directory of PostgreSQL's programs. Exported, so that the server uses the same ones.
-POSTGRES = PORTCULLIS_POSTGRES_BIN="$$(scripts/postgres)" && export PORTCULLIS_POSTGRES_BIN
+# The server looks where this installs, so it is not told: among several versions it takes the one
+# that wrote the data.
+POSTGRES = scripts/postgres >/dev/null
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
