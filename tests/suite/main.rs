@@ -1,3 +1,7 @@
+//! The integration tests: one binary, since linking is the slow part.
+
+mod cluster;
+mod embedded_postgres;
 mod golden_roles;
 mod oracle;
 mod policy_properties;
