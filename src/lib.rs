@@ -1,4 +1,5 @@
 pub mod domain;
+pub mod embedded_postgres;
 pub mod policy;
 pub mod proto;
 pub mod storage;
