@@ -1,3 +1,5 @@
+pub mod cache;
+pub mod clock;
 pub mod domain;
 pub mod embedded_postgres;
 pub mod policy;

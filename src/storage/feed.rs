@@ -1,13 +1,15 @@
 //! The heads of the change log: where every shard stands.
 
+use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Integer, Timestamptz, Uuid as SqlUuid};
 use diesel_async::{AsyncPgConnection, RunQueryDsl};
 use time::OffsetDateTime;
 use uuid::Uuid;
 
-use super::{Error, timestamps};
-use crate::domain::Timestamp;
+use super::schema::organizations;
+use super::{Error, Transaction, timestamps};
 use crate::domain::revision::{Epoch, Position, SHARDS, Shard};
+use crate::domain::{OrganizationId, Timestamp};
 
 /// The version of the change log's vocabulary that this program understands.
 pub const READER_VERSION: i32 = 1;
@@ -82,6 +84,27 @@ const HEADS: &str = "
          (SELECT array_agg(sequence ORDER BY shard) AS sequences,
                  array_agg(commit_id ORDER BY shard) AS commit_ids
           FROM feed_heads) AS h";
+
+impl Transaction {
+    /// The shard that an organization's changes are logged on; none if there is no such
+    /// organization.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or holds a shard that is none.
+    pub async fn organization_shard(
+        &mut self,
+        organization: &OrganizationId,
+    ) -> Result<Option<Shard>, Error> {
+        let number: Option<i16> = organizations::table
+            .find(organization.as_str())
+            .select(organizations::shard)
+            .first(self.connection())
+            .await
+            .optional()?;
+        let corrupt = || Error::corrupt("organizations", organization.as_str(), "no such shard");
+        number.map(|number| Shard::new(number).ok_or_else(corrupt)).transpose()
+    }
+}
 
 /// Reads all heads, the epoch and the clock in one statement.
 pub(super) async fn heads(connection: &mut AsyncPgConnection) -> Result<FeedHeads, Error> {

@@ -1,0 +1,110 @@
+//! What a round makes of what it has read: the next world. Pure.
+
+use std::sync::Arc;
+
+use tracing::warn;
+
+use super::World;
+use super::load::Arrived;
+use super::metrics::Reload;
+use super::round::{Changes, GlobalNews, Keys, Tail, keys_by_organization};
+use crate::domain::OrganizationId;
+use crate::domain::fact;
+use crate::policy::{Global, GlobalChanges, OrganizationChanges, Snapshot};
+use crate::storage::FeedHeads;
+
+/// The next world, and what was reloaded, or will have to be, on the way to it.
+pub(super) fn apply(
+    world: &World,
+    changes: Changes,
+    arrived: Vec<Arrived>,
+    limit: usize,
+) -> (World, Vec<Reload>) {
+    let mut next = world.clone();
+    let mut reloads = Vec::new();
+    move_to(&mut next, changes.heads);
+    // The catalogue first: roles are compiled against it.
+    next.global = global(&world.global, changes.global, &mut reloads);
+    for (id, changes) in changes.organizations {
+        apply_to_organization(&mut next, &id, changes);
+    }
+    let mut evict = |id: &OrganizationId, cause| {
+        if next.evict(id) {
+            warn!(organization = id.as_str(), ?cause, "evicted; loaded again when asked for");
+            reloads.push(cause);
+        }
+    };
+    for (shard, tail) in &changes.tails {
+        if matches!(tail, Tail::Oversized) {
+            let organizations = world.organizations_on(*shard);
+            organizations.iter().for_each(|id| evict(id, Reload::Oversized));
+        }
+    }
+    for (id, keys) in keys_by_organization(&changes.tails, limit) {
+        match keys {
+            Keys::Known(_) => {}
+            Keys::Unknown => evict(id, Reload::UnknownChange),
+            Keys::TooMany => evict(id, Reload::Oversized),
+        }
+    }
+    for (arrived, missed) in arrived.into_iter().zip(changes.missed) {
+        match missed {
+            Some(missed) => {
+                let snapshot = changed(&arrived.snapshot, missed, &next.global);
+                next.insert(snapshot, arrived.shard);
+                reloads.push(Reload::Load);
+            }
+            None => {
+                let organization = arrived.snapshot.organization().as_str();
+                warn!(organization, "loaded too late to be brought up to date; dropped");
+            }
+        }
+    }
+    (next, reloads)
+}
+
+/// Notes where the feed stands.
+pub(super) fn move_to(world: &mut World, heads: FeedHeads) {
+    world.heads = Some(heads);
+    world.position = heads.position();
+}
+
+fn global(old: &Arc<Global>, news: GlobalNews, reloads: &mut Vec<Reload>) -> Arc<Global> {
+    match news {
+        GlobalNews::Whole(facts) => {
+            reloads.push(Reload::Oversized);
+            Arc::new(Global::compile(facts))
+        }
+        GlobalNews::Changes(changes) if changes == fact::GlobalChanges::default() => {
+            Arc::clone(old)
+        }
+        GlobalNews::Changes(fact::GlobalChanges { permissions, statuses }) => {
+            Arc::new(old.apply(GlobalChanges { permissions, statuses }))
+        }
+    }
+}
+
+fn apply_to_organization(
+    world: &mut World,
+    id: &OrganizationId,
+    changes: fact::OrganizationChanges,
+) {
+    let Some(loaded) = world.organizations.get(id) else {
+        return;
+    };
+    let portfolios: Vec<_> = changes.portfolios.iter().map(|(id, _)| id.clone()).collect();
+    let snapshot = changed(&loaded.snapshot, changes, &world.global);
+    world.replace(snapshot, portfolios.iter());
+}
+
+fn changed(
+    snapshot: &Arc<Snapshot>,
+    changes: fact::OrganizationChanges,
+    global: &Global,
+) -> Arc<Snapshot> {
+    let fact::OrganizationChanges { roles, subjects, portfolios } = changes;
+    if roles.is_empty() && subjects.is_empty() && portfolios.is_empty() {
+        return Arc::clone(snapshot);
+    }
+    Arc::new(snapshot.apply(OrganizationChanges { roles, subjects, portfolios }, global))
+}

@@ -1,0 +1,241 @@
+//! The task that follows the change log, and publishes what it makes of it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinError;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::load::Loads;
+use super::metrics::{self, Reload};
+use super::round::{self, Fork, Found, Plan, follows};
+use super::{Options, Shared, World, changes};
+use crate::clock::Reading;
+use crate::domain::OrganizationId;
+use crate::domain::fact::GlobalFacts;
+use crate::policy::Global;
+use crate::storage::{Error, FeedHeads, Read, Storage};
+
+/// How long the read after a poll may take. It may be large; while it takes longer than the
+/// staleness bound, the database is asked.
+const READ_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest pause between two attempts while the database is away.
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+
+/// What the feed tells and is told.
+pub(super) struct Signals {
+    pub ended: watch::Sender<u64>,
+    pub ready: watch::Sender<bool>,
+    pub wished: mpsc::Receiver<OrganizationId>,
+}
+
+pub(super) struct Feed {
+    shared: Arc<Shared>,
+    storage: Storage,
+    options: Options,
+    signals: Signals,
+    loads: Loads,
+    /// How many rounds have failed since the last that did not.
+    failures: u32,
+}
+
+/// Why a round published nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failed {
+    #[error(transparent)]
+    Storage(#[from] Error),
+    #[error("the database is read-only: a standby, or a primary that was demoted")]
+    ReadOnly,
+    #[error("applying the changes stopped: {0}")]
+    Apply(#[from] JoinError),
+}
+
+/// A poll, and the clocks around it.
+struct Poll {
+    heads: FeedHeads,
+    before: Reading,
+    after: Reading,
+    round: u64,
+}
+
+impl Feed {
+    pub fn new(shared: Arc<Shared>, storage: Storage, options: Options, signals: Signals) -> Self {
+        let loads = Loads::new(options.max_keys_per_round);
+        Self { shared, storage, options, signals, loads, failures: 0 }
+    }
+
+    pub async fn run(mut self) {
+        loop {
+            let number = self.shared.begun.load(Ordering::SeqCst) + 1;
+            // Before anything is asked: whoever still sees the number before has arrived before
+            // the poll is sent.
+            self.shared.begun.store(number, Ordering::SeqCst);
+            let outcome = self.round(number).await;
+            let pause = self.conclude(outcome);
+            self.signals.ended.send_replace(number);
+            self.wait(pause).await;
+        }
+    }
+
+    /// One round: polls, reads what changed, publishes all of it at once.
+    ///
+    /// A round that fails publishes nothing: what is known stays, and grows old.
+    async fn round(&mut self, round: u64) -> Result<(), Failed> {
+        let before = self.shared.clock.read();
+        let deadline = Instant::now() + self.options.poll_timeout;
+        let heads = self.storage.poll(deadline).await?;
+        let after = self.shared.clock.read();
+        if heads.read_only {
+            return Err(Failed::ReadOnly);
+        }
+        let poll = Poll { heads, before, after, round };
+        let world = self.shared.world.load_full();
+        let Some(cursor) = world.heads else {
+            return self.begin(&poll).await;
+        };
+        if let Err(fork) = follows(&cursor, &heads) {
+            return self.reset(&poll, fork).await;
+        }
+        metrics::set_lag_changes(behind(&cursor, &heads));
+        if heads.position() == *world.position() && self.loads.arrived().is_empty() {
+            let mut next = World::clone(&world);
+            next.heads = Some(heads);
+            self.publish(next, &poll);
+            return Ok(());
+        }
+        self.catch_up(&world, cursor, &poll).await
+    }
+
+    /// Reads and publishes what changed, and installs what was loaded.
+    async fn catch_up(
+        &mut self,
+        world: &Arc<World>,
+        cursor: FeedHeads,
+        poll: &Poll,
+    ) -> Result<(), Failed> {
+        let limit = self.options.max_keys_per_round;
+        let polled = poll.heads;
+        let plan = &Plan { world, cursor, polled, arrived: self.loads.arrived(), limit };
+        let deadline = Instant::now() + READ_TIMEOUT;
+        let read = async |read: &mut Read| round::read(read, plan).await;
+        let changes = match self.storage.read_for_feed(deadline, read).await? {
+            Found::Forked(fork) => return self.reset(poll, fork).await,
+            Found::Changes(changes) => *changes,
+        };
+        self.loads.note_changes(&changes.tails);
+        let arrived = self.loads.take_arrived();
+        let world = Arc::clone(world);
+        let apply = move || changes::apply(&world, changes, arrived, limit);
+        let (next, reloads) = tokio::task::spawn_blocking(apply).await?;
+        reloads.into_iter().for_each(metrics::count_reload);
+        metrics::set_content(&next);
+        self.publish(next, poll);
+        Ok(())
+    }
+
+    /// Throws away everything that was known of a history that has ended.
+    async fn reset(&mut self, poll: &Poll, fork: Fork) -> Result<(), Failed> {
+        warn!(cause = ?fork, "the database's history is another: everything is loaded again");
+        metrics::count_reload(Reload::Reset);
+        self.loads.reset();
+        // Published even if what follows fails: nothing of it may be answered from any more.
+        self.shared.world.store(Arc::new(World::unknown()));
+        self.begin(poll).await
+    }
+
+    /// Starts to follow a history, from where it stands now.
+    async fn begin(&mut self, poll: &Poll) -> Result<(), Failed> {
+        let deadline = Instant::now() + READ_TIMEOUT;
+        let read = async |read: &mut Read| global_facts(read).await;
+        let (heads, facts) = self.storage.read_for_feed(deadline, read).await?;
+        if follows(&poll.heads, &heads).is_err() {
+            let message = "the database's history changed between two statements";
+            return Err(Error::Unavailable(message.to_owned()).into());
+        }
+        let mut next = World::unknown();
+        next.global = Arc::new(Global::compile(facts));
+        changes::move_to(&mut next, heads);
+        metrics::set_content(&next);
+        self.publish(next, poll);
+        Ok(())
+    }
+
+    /// Publishes a world that is true as of the **start** of the poll.
+    fn publish(&self, mut next: World, poll: &Poll) {
+        next.set_clock(poll.heads.now, poll.before, poll.after);
+        next.fresh_as_of = Some(poll.before);
+        next.round = poll.round;
+        self.shared.world.store(Arc::new(next));
+        metrics::record_round(poll.before, self.shared.clock.read());
+    }
+
+    /// Says how a round went; returns how long to wait for the next.
+    fn conclude(&mut self, outcome: Result<(), Failed>) -> Duration {
+        let world = self.shared.world.load();
+        let now = self.shared.clock.read();
+        let ready = world.is_fresh(self.options.staleness_bound, now) && world.is_understood();
+        let changed = |before: &mut bool| std::mem::replace(before, ready) != ready;
+        if self.signals.ready.send_if_modified(changed) && !ready {
+            warn!(understood = world.is_understood(), "no longer ready to answer from memory");
+        }
+        metrics::set_age(&world, now);
+        match outcome {
+            Ok(()) => {
+                if self.failures > 0 {
+                    info!(failed_rounds = self.failures, "the database answers again");
+                }
+                self.failures = 0;
+                self.options.poll_interval
+            }
+            Err(error) => {
+                metrics::count_failed_round();
+                // Once an outage, not once a poll.
+                if self.failures == 0 {
+                    warn!(%error, "the change feed cannot follow the database; trying again");
+                }
+                self.failures = self.failures.saturating_add(1);
+                let pause = self.options.poll_interval.saturating_mul(1 << self.failures.min(8));
+                pause.min(LONGEST_PAUSE)
+            }
+        }
+    }
+
+    /// Waits until the next round is due: by time, because somebody waits for it, or because an
+    /// organization was loaded.
+    async fn wait(&mut self, pause: Duration) {
+        let due = Instant::now() + pause;
+        let shared = Arc::clone(&self.shared);
+        loop {
+            self.loads.start(&shared.world.load(), &self.storage);
+            tokio::select! {
+                () = sleep_until(due) => return,
+                () = shared.wake.notified() => return,
+                arrived = self.loads.next() => if arrived { return },
+                Some(organization) = self.signals.wished.recv() => {
+                    self.loads.want(organization, &shared.world.load(), &self.storage);
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Feed {
+    /// A feed that has ended, however, will never be fresh again.
+    fn drop(&mut self) {
+        self.signals.ready.send_replace(false);
+    }
+}
+
+async fn global_facts(read: &mut Read) -> Result<(FeedHeads, GlobalFacts), Error> {
+    let facts = read.global_facts().await?;
+    Ok((*read.heads(), facts))
+}
+
+/// By how many changes one state is behind another.
+fn behind(older: &FeedHeads, newer: &FeedHeads) -> i64 {
+    let of_shard = |shard| newer.head(shard).sequence - older.head(shard).sequence;
+    round::shards().map(of_shard).sum()
+}
