@@ -1,3 +1,4 @@
+pub mod app;
 pub mod cache;
 pub mod clock;
 pub mod domain;

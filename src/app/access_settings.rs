@@ -32,8 +32,7 @@ impl App {
     ) -> Result<Answer<Portfolio>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
-            let acting =
-                Acting::with(read, &context.actor, now, id, &[], ACCESS_MANAGE).await?;
+            let acting = Acting::with(read, &context.actor, now, id, &[], ACCESS_MANAGE).await?;
             Ok(acting.portfolio)
         })
         .await
@@ -63,9 +62,7 @@ impl App {
             let current = &before.settings;
             let settings = AccessSettings {
                 visibility: request.visibility.unwrap_or(current.visibility),
-                organization_access_role: role
-                    .unwrap_or(&current.organization_access_role)
-                    .clone(),
+                organization_access_role: role.unwrap_or(&current.organization_access_role).clone(),
             };
             if settings == *current {
                 return Ok(before.clone());

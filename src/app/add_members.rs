@@ -178,7 +178,11 @@ async fn decide(
         MemberSpec::Subject(subject @ Subject::ServiceAccount(id)) => {
             match write.service_account(id).await? {
                 Some((home, active)) if home == acting.portfolio.organization => {
-                    if active { Ok(subject.clone()) } else { Err(deactivated(subject)) }
+                    if active {
+                        Ok(subject.clone())
+                    } else {
+                        Err(deactivated(subject))
+                    }
                 }
                 _ => Err(Refusal::subject_not_found(subject)),
             }

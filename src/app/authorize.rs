@@ -156,9 +156,7 @@ impl Acting {
         expire_time: Option<Timestamp>,
     ) -> Result<(), Refusal> {
         let concerned = |actor: &Subject| match subject {
-            Subject::Group(group) => {
-                policy::is_in_group(&self.scene.snapshot, actor, group.as_str())
-            }
+            Subject::Group(group) => policy::is_in_group(&self.scene.snapshot, actor, group),
             _ => actor == subject,
         };
         if !self.actor.as_ref().is_some_and(concerned) {

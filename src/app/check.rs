@@ -1,6 +1,7 @@
 use super::authorize::{Scene, permission_missing};
 use super::{App, Context, Error};
-use crate::cache::{Freshness, Path, Requirement};
+use crate::cache::metrics::{Path, count_decision};
+use crate::cache::{ColdCause, Freshness, Requirement, World};
 use crate::domain::permission::MEMBERS_VIEW;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
@@ -59,28 +60,41 @@ impl App {
         context: &Context,
         request: &CheckPermission,
     ) -> Result<Checked, Error> {
-        let world = match self.cache.at_least(&request.requirement, context.deadline).await {
-            Freshness::Warm(world) => world,
-            Freshness::Cold(cause) => {
-                return self.check_cold(context, request, Path::of(cause)).await;
-            }
+        let path = match self.cache.at_least(&request.requirement, context.deadline).await {
+            Freshness::Cold(ColdCause::ForeignEpoch) => Path::ForeignEpoch,
+            Freshness::Cold(_) => Path::Cold,
+            Freshness::Warm(world) => match self.check_warm(context, request, &world)? {
+                Some(checked) => return Ok(checked),
+                None => Path::Cold,
+            },
         };
-        let portfolio = request.portfolio.as_str();
-        let Some((snapshot, shard)) = world.organization_of(portfolio) else {
-            return self.check_cold(context, request, Path::Cold).await;
+        self.check_cold(context, request, path).await
+    }
+
+    /// Decides from memory; none if it lacks the portfolio's organization or the permission.
+    fn check_warm(
+        &self,
+        context: &Context,
+        request: &CheckPermission,
+        world: &World,
+    ) -> Result<Option<Checked>, Refusal> {
+        let found = world.organization_of(request.portfolio.as_str());
+        let Some(((snapshot, shard), epoch)) = found.zip(world.epoch()) else {
+            return Ok(None);
         };
-        let now = self.cache.now(&world);
-        match decide(world.global(), snapshot, context, request, now) {
-            Ok(decision) => {
-                Path::Warm.count();
-                let token = world.position().token(world.epoch(), Some(shard));
-                Ok(Checked { decision, token })
-            }
-            Err(Undecided::Refused(refusal)) => Err(refusal.into()),
-            Err(Undecided::UnknownPermission) => {
-                self.check_cold(context, request, Path::Cold).await
-            }
-        }
+        let now = self.cache.now(world);
+        let decision = match decide(world.global(), snapshot, context, request, now) {
+            Ok(decision) => decision,
+            // The name may have been registered since: it is looked up before it is refused.
+            Err(Undecided::UnknownPermission) => return Ok(None),
+            Err(Undecided::Refused(refusal)) => return Err(refusal),
+        };
+        count_decision(match request.requirement {
+            Requirement::FullyConsistent => Path::Consistent,
+            _ => Path::Warm,
+        });
+        let token = world.position().token(epoch, Some(shard));
+        Ok(Some(Checked { decision, token }))
     }
 
     /// The same decider on just the facts that the question needs, read from the primary.
@@ -90,11 +104,11 @@ impl App {
         request: &CheckPermission,
         path: Path,
     ) -> Result<Checked, Error> {
-        path.count();
-        let (checked, organization) = self
+        count_decision(path);
+        let ((decision, organization), heads) = self
             .storage
             .read(context.deadline, async |read| {
-                let (heads, id) = (*read.heads(), &request.portfolio);
+                let (now, id) = (read.heads().now, &request.portfolio);
                 let organization = read.organization_of(id).await?;
                 // Any id is an id of an organization: that of an unknown portfolio finds nothing.
                 let unknown = id.as_str().parse::<OrganizationId>();
@@ -104,21 +118,20 @@ impl App {
                     context.actor.subject().into_iter().chain([request.subject.clone()]).collect();
                 let question =
                     Question { organization: asked, portfolio: Some(id), subjects: &subjects };
-                let scene = Scene::load(read, &question, heads.now).await?;
-                let decided =
-                    decide(&scene.global, &scene.snapshot, context, request, heads.now);
+                let scene = Scene::load(read, &question, now).await?;
+                let decided = decide(&scene.global, &scene.snapshot, context, request, now);
                 let decision = decided.map_err(|undecided| match undecided {
                     Undecided::Refused(refusal) => refusal,
                     Undecided::UnknownPermission => unknown_permission(&scene.global, request),
                 })?;
-                let token = heads.position().token_of_all(heads.epoch);
-                Ok::<_, Failure>((Checked { decision, token }, organization))
+                Ok::<_, Failure>((decision, organization))
             })
             .await?;
         if let Some(organization) = organization {
             self.cache.want(organization);
         }
-        Ok(checked)
+        let token = heads.position().token_of_all(heads.epoch);
+        Ok(Checked { decision, token })
     }
 }
 
@@ -149,16 +162,15 @@ fn decide(
     // The actor's own access is judged now, whatever instant the question names.
     let portfolio = request.portfolio.as_str();
     let listed = policy::may_list(global, snapshot, &actor, portfolio, now);
-    let hold_until = earliest(
-        decision.hold_until,
-        policy::next_change(snapshot, &actor, portfolio, now),
-    );
+    let hold_until =
+        earliest(decision.hold_until, policy::next_change(snapshot, &actor, portfolio, now));
     if !listed {
         let reason = policy::Reason::PortfolioUnknown;
         return Ok(Decision { allowed: false, reason, hold_until });
     }
     if actor != request.subject {
-        let view = Query { subject: &actor, permission: MEMBERS_VIEW, author: None, at: now, ..query };
+        let view =
+            Query { subject: &actor, permission: MEMBERS_VIEW, author: None, at: now, ..query };
         if !policy::check(global, snapshot, &view).map_err(unknown)?.allowed {
             return Err(permission_missing(MEMBERS_VIEW, &request.portfolio).into());
         }

@@ -155,7 +155,7 @@ impl App {
             let group = read.group(id).await?;
             Ok::<_, Failure>(group.ok_or_else(|| not_found(id))?)
         });
-        Ok(Scope::Organization(group.await?.organization))
+        Ok(Scope::Organization(group.await?.0.organization))
     }
 }
 

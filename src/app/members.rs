@@ -80,8 +80,7 @@ impl App {
         context: &WriteContext,
         request: &UpdateMember,
     ) -> Result<Answer<Member>, Error> {
-        self.write_on(context, &request.portfolio, async |write| update(write, request).await)
-            .await
+        self.write_on(context, &request.portfolio, async |write| update(write, request).await).await
     }
 
     /// Ends all direct grants of a subject.
@@ -93,8 +92,7 @@ impl App {
         context: &WriteContext,
         request: &RemoveMember,
     ) -> Result<Answer<RemovedMember>, Error> {
-        self.write_on(context, &request.portfolio, async |write| remove(write, request).await)
-            .await
+        self.write_on(context, &request.portfolio, async |write| remove(write, request).await).await
     }
 }
 
@@ -153,7 +151,8 @@ impl Target {
     /// active user.
     async fn refuse_last_manager(&self, write: &mut Write) -> Result<(), Failure> {
         let Subject::User(user) = &self.member.subject else { return Ok(()) };
-        let managers = write.lasting_managers(&self.acting.portfolio.id, write.now()).await?;
+        let now = write.now();
+        let managers = write.lasting_managers(&self.acting.portfolio.id, now).await?;
         if managers.as_slice() != std::slice::from_ref(user) {
             return Ok(());
         }
@@ -166,8 +165,7 @@ impl Target {
 
 async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Failure> {
     let UpdateMember { portfolio, subject, etag, .. } = request;
-    let target =
-        Target::load(write, portfolio, subject, MEMBERS_UPDATE, etag.as_deref()).await?;
+    let target = Target::load(write, portfolio, subject, MEMBERS_UPDATE, etag.as_deref()).await?;
     let now = write.now();
     let replaced = target.replaced();
     let role = new_role(request, &target)?;
@@ -190,9 +188,8 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
         let description = "must lie after the start of the access";
         return Err(Refusal::field("expire_time", description).into());
     }
-    let same = |grant: &Grant| {
-        grant.role == role && grant.expire_time == expire_time && !grant.ownership
-    };
+    let same =
+        |grant: &Grant| grant.role == role && grant.expire_time == expire_time && !grant.ownership;
     if let [grant] = replaced.as_slice()
         && same(grant)
     {
@@ -220,8 +217,7 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
 
 async fn remove(write: &mut Write, request: &RemoveMember) -> Result<RemovedMember, Failure> {
     let RemoveMember { portfolio, subject, etag } = request;
-    let target =
-        Target::load(write, portfolio, subject, MEMBERS_REMOVE, etag.as_deref()).await?;
+    let target = Target::load(write, portfolio, subject, MEMBERS_REMOVE, etag.as_deref()).await?;
     target.refuse_owner()?;
     target.refuse_last_manager(write).await?;
     let replaced = target.replaced();
@@ -325,10 +321,12 @@ async fn remaining(
             Route::Direct => {}
             Route::Group(group) => {
                 let granted = Subject::Group(group.clone());
-                remaining.extend(scene.roles_of(&granted).map(|role| RemainingRoute {
-                    group: Some(group.clone()),
-                    role: role.clone(),
-                }));
+                remaining.extend(
+                    scene.roles_of(&granted).map(|role| RemainingRoute {
+                        group: Some(group.clone()),
+                        role: role.clone(),
+                    }),
+                );
             }
             Route::OrganizationAccess => remaining.push(RemainingRoute {
                 group: None,

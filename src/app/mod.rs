@@ -25,7 +25,7 @@ pub use directory::NewOrganization;
 pub use groups::{GroupMemberOutcome, GroupPage, UpsertGroup};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use portfolios::{CreatePortfolio, DeletePortfolio};
-pub use users::{Upserted, UpsertUser, UserOutcome, UserWithSiteRoles};
+pub use users::{UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
 
 use self::authorize::Acting;
 use crate::cache::Cache;
@@ -33,7 +33,9 @@ use crate::domain::caller::{Actor, Caller};
 use crate::domain::refusal::Refusal;
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId};
-use crate::storage::{self, AsyncFunc, Failure, Read, Scope, Storage, Write, WriteContext, Written};
+use crate::storage::{
+    self, AsyncFunc, Failure, Read, Scope, Storage, Write, WriteContext, Written,
+};
 
 /// The application: what the services of `grpc` call.
 #[derive(Clone, Debug)]
@@ -109,18 +111,10 @@ impl App {
     where
         F: for<'r> AsyncFn(&'r mut Read) -> Result<T, Failure>
             + for<'r> AsyncFunc<&'r mut Read, Result<T, Failure>, Fut: Send>,
-        T: Send,
     {
-        let (value, token) = self
-            .storage
-            .read(context.deadline, async |read| {
-                let value = body(read).await?;
-                // Every shard: a read may have looked at several organizations.
-                let heads = read.heads();
-                Ok::<_, Failure>((value, heads.position().token_of_all(heads.epoch)))
-            })
-            .await?;
-        Ok(Answer { value, token })
+        let (value, heads) = self.storage.read(context.deadline, body).await?;
+        // Every shard: a read may have looked at several organizations.
+        Ok(Answer { value, token: heads.position().token_of_all(heads.epoch) })
     }
 
     async fn write<T, F>(
@@ -153,7 +147,7 @@ impl App {
         F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
             + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>,
     {
-        let entry = self
+        let (entry, _) = self
             .storage
             .read(context.deadline, async |read| {
                 let now = read.heads().now;

@@ -102,14 +102,14 @@ impl App {
     ) -> Result<BTreeSet<OrganizationId>, Error> {
         let found = self.storage.read(context.deadline, async |read| {
             let mut found = BTreeSet::new();
-            for id in ids {
+            for &id in ids {
                 if read.organization(id).await?.is_some() {
-                    found.insert((*id).clone());
+                    found.insert(id.clone());
                 }
             }
             Ok::<_, Failure>(found)
         });
-        Ok(found.await?)
+        Ok(found.await?.0)
     }
 
     /// A user.

@@ -10,7 +10,8 @@ use super::metrics::Reload;
 use super::round::{Changes, GlobalNews, Keys, Tail, keys_by_organization};
 use crate::domain::OrganizationId;
 use crate::domain::fact;
-use crate::policy::{Global, GlobalChanges, OrganizationChanges, Snapshot};
+use crate::domain::fact::{GlobalChanges, OrganizationChanges};
+use crate::policy::{Global, Snapshot};
 use crate::storage::FeedHeads;
 
 /// The next world, and what was reloaded, or will have to be, on the way to it.

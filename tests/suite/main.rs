@@ -2,7 +2,6 @@
 
 mod cluster;
 mod embedded_postgres;
-mod feed;
 mod golden_roles;
 mod oracle;
 mod policy_properties;
