@@ -3,6 +3,8 @@
 mod cluster;
 mod embedded_postgres;
 mod golden_roles;
+mod house;
 mod oracle;
 mod policy_properties;
 mod worlds;
+mod writes;
