@@ -1,5 +1,6 @@
 //! The settings of the server: flags, each of which is also an environment variable.
 
+use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -125,6 +126,10 @@ pub enum ConfigError {
          listen on 127.0.0.1 or [::1], or say `--insecure` if something else keeps strangers out"
     )]
     NotLoopback(SocketAddr),
+    /// Not the form that the database's driver reads. The text is not repeated: it may hold a
+    /// password.
+    #[error("`--database-url` must be `postgres://user:password@host:port/database`")]
+    DatabaseUrl,
     /// Memory would be too old to serve from before the next poll.
     #[error(
         "`--staleness-bound {}` must be longer than `--poll-interval {}`, best ten times as long",
@@ -175,11 +180,14 @@ impl Config {
     /// Checks what single flags cannot.
     ///
     /// # Errors
-    /// An address that others can reach without `--insecure`; a staleness bound that no poll
-    /// could keep.
+    /// An address that others can reach without `--insecure`; a database that is not named by a
+    /// URL; a staleness bound that no poll could keep.
     pub fn validate(&self) -> Result<(), ConfigError> {
         if !self.listen.ip().is_loopback() && !self.insecure {
             return Err(ConfigError::NotLoopback(self.listen));
+        }
+        if self.database_url.as_ref().is_some_and(|url| url.parts().is_none()) {
+            return Err(ConfigError::DatabaseUrl);
         }
         let (bound, poll) = (self.staleness_bound, self.poll_interval);
         if bound <= poll {
@@ -238,25 +246,28 @@ impl DatabaseUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Scheme and rest; none if this is no address of a PostgreSQL.
+    fn parts(&self) -> Option<(&str, &str)> {
+        let (scheme, rest) = self.0.split_once("://")?;
+        (matches!(scheme, "postgres" | "postgresql") && !rest.is_empty()).then_some((scheme, rest))
+    }
 }
 
 impl FromStr for DatabaseUrl {
-    type Err = String;
+    type Err = Infallible;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        // The text is not repeated in the message: it may hold a password.
-        match text.split_once("://") {
-            Some(("postgres" | "postgresql", rest)) if !rest.is_empty() => {
-                Ok(Self(text.to_owned()))
-            }
-            _ => Err("write `postgres://user:password@host:port/database`".to_owned()),
-        }
+    /// Takes anything: an error of the argument parser would repeat the text, password and all.
+    /// [`Config::validate`] refuses what is no URL.
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
     }
 }
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (scheme, rest) = self.0.split_once("://").unwrap_or(("", &self.0));
+        // What has another form may have its password anywhere.
+        let Some((scheme, rest)) = self.parts() else { return f.write_str("****") };
         write!(f, "{scheme}://")?;
         // The last `@`: an unescaped `@`, `/` or `?` in a password must not show half of it.
         let address = match rest.rsplit_once('@') {
@@ -421,6 +432,9 @@ mod tests {
             assert_eq!(url.to_string(), masked);
             assert_eq!(format!("{url:?}"), masked);
         }
-        assert!("host=db password=secret".parse::<DatabaseUrl>().is_err());
+        let other: DatabaseUrl = "host=db password=secret".parse().unwrap();
+        assert_eq!(other.to_string(), "****");
+        let refused = Config { database_url: Some(other), ..Config::default() }.validate();
+        assert_eq!(refused, Err(ConfigError::DatabaseUrl));
     }
 }

@@ -7,6 +7,7 @@ use crate::storage;
 
 /// Migrates the database of the settings.
 pub(crate) async fn run(config: &Config) -> Result<Outcome, Failure> {
+    config.validate()?;
     let Some(url) = &config.database_url else {
         // On its own database the server is alone, and has every right already.
         let text = "there is no database to migrate: name one with `--database-url`; the server's \

@@ -113,7 +113,10 @@ fn suggestions(program: &str, demo: bool, address: SocketAddr) -> String {
         let command = format!("{program} check {question}{server}");
         format!("\n  # {comment}\n  {command}")
     };
-    let question = r#"{"subject": {"user": "hugo"}, "permission": "initiative.edit", "portfolio": "trail-atlas"}"#;
+    let question = concat!(
+        r#"{"subject": {"user": "hugo"}, "permission": "initiative.edit", "#,
+        r#""portfolio": "trail-atlas"}"#
+    );
     let body = format!("grpcurl -plaintext -d '{question}' {address}");
     let method = "portcullis.v1.PolicyService/CheckPermission";
     [

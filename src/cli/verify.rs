@@ -19,6 +19,12 @@ use crate::proto::v1;
 /// connection.
 const CONCURRENCY: usize = 128;
 
+/// What a line looks like.
+const FORM: &str = concat!(
+    r#"{"subject": "user:ann", "permission": "portfolio.view", "#,
+    r#""portfolio": "apollo", "allowed": true}"#
+);
+
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
     /// The expectations: one JSON object a line, with `subject`, `permission`, `portfolio` and
@@ -152,8 +158,7 @@ fn parse(name: &str, content: &str) -> Result<Vec<Expectation>, FileError> {
             Err(error) => {
                 let mut error = FileError::parser(name, error.line(), error.column(), &error);
                 error.place = error.place.map(|(_, column)| (line, column));
-                let form = r#"{"subject": "user:ann", "permission": "portfolio.view", "portfolio": "apollo", "allowed": true}"#;
-                error.message = format!("{}; a line is `{form}`", error.message);
+                error.message = format!("{}; a line is `{FORM}`", error.message);
                 return Err(error);
             }
         }

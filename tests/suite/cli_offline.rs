@@ -105,7 +105,7 @@ fn a_malformed_apply_file_is_told_by_place_before_a_server_is_asked() {
         ("a.yaml", b"organization: {id: acme}\nroles: []", "`roles` is not supported yet"),
         (
             "a.yaml",
-            b"organization: {id: acme}\nportfolios: [{id: p, grants: [{subject: 'user:a', role: x}]}]",
+            b"organization: {id: a}\nportfolios: [{id: p, grants: [{subject: 'user:a', role: x}]}]",
             "`portfolios[0].grants[0].role`: there is no role `x`; accepted: `manager`",
         ),
         ("a.yaml", b"organization: {id: \xff}", "is not UTF-8 from byte 19 on"),

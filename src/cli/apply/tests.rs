@@ -172,10 +172,12 @@ fn differences_are_told_with_old_and_new() {
     assert_eq!(
         lines(&changed, &present),
         [
-            "~ user bob: e-mail bob@acme.example -> robert@acme.example, display name bob -> Robert",
+            "~ user bob: e-mail bob@acme.example -> robert@acme.example, \
+             display name bob -> Robert",
             "~ group inner: display name inner -> Inner",
             "~ portfolio apollo: visibility open -> private",
-            "~ portfolio apollo: user:bob: role contributor -> viewer, end 2030-01-01T00:00:00Z -> none",
+            "~ portfolio apollo: user:bob: role contributor -> viewer, \
+             end 2030-01-01T00:00:00Z -> none",
         ]
     );
     let plan = plan(&changed, &present, NOW);
