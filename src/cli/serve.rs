@@ -7,6 +7,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, Outcome, apply, output};
 use crate::config::Config;
+use crate::embedded_postgres;
 use crate::grpc::client::Client;
 use crate::telemetry;
 
@@ -70,7 +71,7 @@ async fn welcome(config: &Config, address: SocketAddr) -> Result<(), Failure> {
     let data = match (&config.database_url, &config.data_dir) {
         (Some(url), _) => format!("in the database {url}"),
         (None, Some(dir)) => format!("in {}", dir.display()),
-        (None, None) => format!("in {}", default_data_dir().display()),
+        (None, None) => format!("in {}", embedded_postgres::default_data_dir().display()),
     };
     output::line(format_args!("portcullis keeps its data {data}"));
     output::line(format_args!("portcullis listens on {address}"));
@@ -169,7 +170,4 @@ impl Running {
         SocketAddr::from(([127, 0, 0, 1], 1))
     }
     async fn stop(self) {}
-}
-fn default_data_dir() -> std::path::PathBuf {
-    std::path::PathBuf::new()
 }

@@ -142,7 +142,7 @@ async fn compare(
         }
         Err(error) => {
             let told = format!("expected {expected}, is refused: {error}");
-            (error.reason.unwrap_or(error.code), told)
+            (error.reason.unwrap_or_else(|| error.code.to_owned()), told)
         }
     };
     let text = format!("line {line}: {asked}: {told}");

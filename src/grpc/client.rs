@@ -1,6 +1,5 @@
 //! Our own client: the one place of the command line that knows tonic.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -36,13 +35,11 @@ pub struct Client {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CallError {
     /// The gRPC code, for example `NOT_FOUND`.
-    pub code: String,
+    pub code: &'static str,
     /// The reason from the public list (`ErrorReason` without its prefix), if the server gave one.
     pub reason: Option<String>,
     /// What was wrong.
     pub message: String,
-    /// What the reason is about.
-    pub metadata: HashMap<String, String>,
     /// The malformed fields: path, and what is accepted.
     pub violations: Vec<(String, String)>,
     /// What to do about it.
@@ -161,7 +158,7 @@ impl CallError {
 
     fn address(server: &str, why: &str) -> Self {
         Self {
-            code: "INVALID_ARGUMENT".to_owned(),
+            code: "INVALID_ARGUMENT",
             message: format!("`--server {server}` is no address of a server: {why}"),
             hint: Some("write `http://127.0.0.1:50051`".to_owned()),
             ..Self::default()
@@ -175,7 +172,7 @@ impl CallError {
         });
         let why = causes(error).last().map(ToString::to_string).unwrap_or_default();
         Self {
-            code: "UNAVAILABLE".to_owned(),
+            code: "UNAVAILABLE",
             message: match refused {
                 true => format!("no server answers at `{server}`"),
                 false => format!("the server at `{server}` cannot be reached: {why}"),
@@ -194,10 +191,9 @@ impl CallError {
         let violations = violations.into_iter().flatten();
         let retry = details.retry_info().and_then(|info| info.retry_delay);
         Self {
-            code: code_name(status.code()).to_owned(),
+            code: code_name(status.code()),
             reason: info.map(|info| info.reason.clone()),
             message: status.message().to_owned(),
-            metadata: info.map(|info| info.metadata.clone()).unwrap_or_default(),
             violations: violations.map(|v| (v.field.clone(), v.description.clone())).collect(),
             hint: hint(info.map(|info| info.reason.as_str()), retry),
         }
@@ -220,7 +216,7 @@ fn hint(reason: Option<&str>, retry: Option<Duration>) -> Option<String> {
 
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.reason.as_deref().unwrap_or(&self.code), self.message)?;
+        write!(f, "{}: {}", self.reason.as_deref().unwrap_or(self.code), self.message)?;
         for (field, description) in &self.violations {
             write!(f, "\n  `{field}`: {description}")?;
         }
@@ -294,14 +290,9 @@ mod tests {
 
     #[test]
     fn a_portfolio_that_is_not_found_may_be_an_invisible_one() {
-        let info = ErrorDetails::with_error_info(
-            "PORTFOLIO_NOT_FOUND",
-            "portcullis",
-            [("portfolio".to_owned(), "apollo".to_owned())],
-        );
+        let info = ErrorDetails::with_error_info("PORTFOLIO_NOT_FOUND", "portcullis", []);
         let status = Status::with_error_details(Code::NotFound, "no `apollo`", info);
         let error = CallError::from_status(&status);
-        assert_eq!(error.metadata.get("portfolio").map(String::as_str), Some("apollo"));
         assert!(error.to_string().contains("\nhint: it may also be"), "{error}");
     }
 

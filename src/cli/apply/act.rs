@@ -44,7 +44,7 @@ pub(super) async fn act(
 /// Whether the server understood and refused, so that the other changes have a chance.
 fn is_about_the_change(error: &CallError) -> bool {
     matches!(
-        error.code.as_str(),
+        error.code,
         "ALREADY_EXISTS"
             | "FAILED_PRECONDITION"
             | "INVALID_ARGUMENT"

@@ -2,7 +2,6 @@
 //! will do, does it, one call after the other: cut off, another run does the rest.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use clap::builder::BoolishValueParser;
@@ -14,7 +13,8 @@ use self::file::File;
 use self::plan::{OwnerIs, Plan};
 use self::present::Present;
 use super::{ClientArguments, Failure, Outcome, output, text};
-use crate::domain::{Subject, Timestamp};
+use crate::clock::Clock;
+use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client};
 
 mod act;
@@ -79,7 +79,8 @@ pub(crate) async fn load(client: &Client, name: &str, content: &str) -> Result<u
 
 async fn plan(client: &Client, file: &File, owner: OwnerIs) -> Result<Plan, Failure> {
     let present = Present::read(client, file).await?;
-    let plan = plan::diff(file, &present, owner, now());
+    // This machine's clock decides only which ends in the file have passed.
+    let plan = plan::diff(file, &present, owner, Clock::system().read().wall);
     match plan.conflicts.as_slice() {
         [] => Ok(plan),
         conflicts => {
@@ -147,12 +148,6 @@ fn told(refused: &[Refused]) -> Result<(), Failure> {
     let line = |(change, why): &Refused| format!("\n  {change}: {why}");
     let lines: String = refused.iter().map(line).collect();
     Err(Failure::Text(format!("the server refused {} of the changes:{lines}", refused.len())))
-}
-
-/// By this machine's clock: it only decides which ends in the file have passed.
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]

@@ -172,13 +172,13 @@ fn group(entry: &Group, file: &File, present: &Present, plan: &mut Plan) {
             was.note("display name", &found.display_name, &display_name);
             if !was.is_empty() {
                 let id = id.clone();
-                let group = v1::Group { id, organization, display_name, ..v1::Group::default() };
+                let group = v1::Group { id, organization, display_name };
                 plan.changes.push(Change::UpdateGroup(group, was));
             }
         }
         None => {
             let (id, display_name) = (id.clone(), name(&id));
-            let group = v1::Group { id, organization, display_name, ..v1::Group::default() };
+            let group = v1::Group { id, organization, display_name };
             plan.changes.push(Change::CreateGroup(group));
         }
     }

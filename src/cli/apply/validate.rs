@@ -21,7 +21,7 @@ const MOST_TOLD: usize = 20;
 pub(super) fn validate(file: &File) -> Result<(), String> {
     let mut problems = Problems(Vec::new());
     let roles = Preset::InitiativePlanning.roles();
-    problems.name("organization.display_name", file.organization.display_name.as_deref());
+    problems.name("organization.display_name", 1, file.organization.display_name.as_deref());
     users(file, &mut problems);
     groups(file, &mut problems);
     problems.twice("portfolios", "id", file.portfolios.iter().map(|portfolio| &portfolio.id));
@@ -35,7 +35,7 @@ fn users(file: &File, problems: &mut Problems) {
     problems.twice("users", "id", file.users.iter().map(|user| &user.id));
     problems.twice("users", "email", file.users.iter().map(|user| user.email.as_str()));
     for (index, user) in file.users.iter().enumerate() {
-        problems.name(&format!("users[{index}].display_name"), user.display_name.as_deref());
+        problems.name(&format!("users[{index}].display_name"), 0, user.display_name.as_deref());
     }
 }
 
@@ -43,7 +43,7 @@ fn groups(file: &File, problems: &mut Problems) {
     problems.twice("groups", "id", file.groups.iter().map(|group| &group.id));
     for (index, group) in file.groups.iter().enumerate() {
         let path = format!("groups[{index}]");
-        problems.name(&format!("{path}.display_name"), group.display_name.as_deref());
+        problems.name(&format!("{path}.display_name"), 1, group.display_name.as_deref());
         problems.twice(&format!("{path}.members"), "", group.members.iter());
         for (index, member) in group.members.iter().enumerate() {
             problems.no_service_account(&format!("{path}.members[{index}]"), member);
@@ -101,7 +101,7 @@ fn depth<'a>(
 }
 
 fn portfolio(path: &str, portfolio: &Portfolio, roles: &[Role], problems: &mut Problems) {
-    problems.name(&format!("{path}.display_name"), portfolio.display_name.as_deref());
+    problems.name(&format!("{path}.display_name"), 1, portfolio.display_name.as_deref());
     problems.twice(
         &format!("{path}.grants"),
         "subject",
@@ -148,10 +148,10 @@ impl Problems {
         self.0.push(format!("`{path}`: {text}"));
     }
 
-    fn name(&mut self, path: &str, name: Option<&str>) {
-        let length = name.map_or(1, |name| name.chars().count());
-        if length == 0 || length > MAX_NAME {
-            self.add(path, format!("has {length} characters; 1 to {MAX_NAME} are accepted"));
+    fn name(&mut self, path: &str, least: usize, name: Option<&str>) {
+        let length = name.map_or(least, |name| name.chars().count());
+        if length < least || length > MAX_NAME {
+            self.add(path, format!("has {length} characters; {least} to {MAX_NAME} are accepted"));
         }
     }
 
