@@ -1,5 +1,6 @@
 //! The integration tests: one binary, since linking is the slow part.
 
+mod cli_offline;
 mod cluster;
 mod embedded_postgres;
 mod golden_roles;
