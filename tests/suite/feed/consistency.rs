@@ -3,7 +3,9 @@
 use portcullis::cache::{Options, Requirement};
 use portcullis::domain::revision::Shard;
 
-use super::site::{ACME, Gate, Step, by_hand, execute, neighbour, shard_of, site, site_with};
+use super::site::{
+    ACME, Gate, Step, by_hand, execute, log_change, neighbour, shard_of, site, site_with,
+};
 
 const NOW: &Requirement = &Requirement::MinimizeLatency;
 
@@ -175,12 +177,7 @@ async fn an_organization_that_changes_too_much_while_it_loads_is_not_installed()
     assert!(site.cache.round_now().await);
     drop(hold);
     // It arrives, and is dropped; wished for again, it comes.
-    let mut loaded = false;
-    while !loaded {
-        site.cache.want(ACME.parse().unwrap());
-        assert!(site.cache.round_now().await);
-        loaded = site.warm(NOW).await.organization(ACME).is_some();
-    }
+    site.load_again(ACME).await;
     assert!(!site.may_view("u4", "secret").await);
 }
 
@@ -230,20 +227,6 @@ async fn an_organization_that_does_not_exist_is_not_loaded() {
     }
     site.load(ACME).await;
     assert!(site.warm(NOW).await.organization("ghost").is_none());
-}
-
-/// Bumps a shard and logs a change of Acme's, as a write does.
-fn log_change(shard: i16, keys: &str) -> String {
-    format!(
-        "WITH bump AS (
-             UPDATE feed_heads SET sequence = sequence + 1, commit_id = gen_random_uuid()
-             WHERE shard = {shard} RETURNING shard, sequence, commit_id)
-         INSERT INTO change_log
-             (shard, sequence, commit_id, organization, what, object, keys, caller, actor,
-              request_id, at)
-         SELECT shard, sequence, commit_id, '{ACME}', 'forged', 'forged', '{keys}', 'test',
-                'system', 'forged', now() FROM bump;"
-    )
 }
 
 /// Gives Crew the portfolio, as a write does.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis::cache::{ColdCause, Requirement};
 
-use super::site::{ACME, Site, Step, shard_of, site};
+use super::site::{ACME, Site, Step, execute, log_change, shard_of, site};
 
 const NOW: &Requirement = &Requirement::MinimizeLatency;
 
@@ -131,6 +131,28 @@ async fn a_load_of_a_history_that_has_ended_is_dropped() {
     assert!(!site.may_view("ann", "secret").await);
 }
 
+/// A load that has read a history which forked beyond the feed's cursor, and so behind its back.
+#[tokio::test]
+async fn a_load_of_a_fork_that_the_feed_never_followed_is_dropped() {
+    let site = site().await;
+    let shard = shard_of(ACME);
+    site.write(&[Step::Grant(ACME, "secret", "user:ann")]).await;
+    let mut hold = site.hold("grants").await;
+    site.cache.want(ACME.parse().unwrap());
+    site.until_blocked().await;
+    // The grant is lost in a failover; other writes take its place in the log.
+    let forged = log_change(shard, r#"[{"role":"viewer"}]"#);
+    let failover = format!(
+        "{UNDO} UPDATE change_log AS c SET commit_id = gen_random_uuid(), keys = '[]'
+         FROM feed_heads AS h
+         WHERE h.shard = {shard} AND c.shard = h.shard AND c.sequence = h.sequence;
+         {forged} COMMIT;"
+    );
+    execute(&mut hold, &failover).await;
+    site.load_again(ACME).await;
+    assert!(!site.may_view("ann", "secret").await);
+}
+
 /// **A demoted primary counts as unreachable.**
 #[tokio::test]
 async fn rev_3_a_read_only_database_is_not_heard() {
@@ -154,9 +176,9 @@ async fn rev_3_a_read_only_database_is_not_heard() {
     assert!(!*ready.borrow(), "and the health service is told");
 
     let mut back = site.connect().await;
-    super::site::execute(&mut back, "SET transaction_read_only = off").await;
-    super::site::execute(&mut back, "SET default_transaction_read_only = off").await;
-    super::site::execute(&mut back, &set("RESET default_transaction_read_only")).await;
+    execute(&mut back, "SET transaction_read_only = off").await;
+    execute(&mut back, "SET default_transaction_read_only = off").await;
+    execute(&mut back, &set("RESET default_transaction_read_only")).await;
     while !site.cache.round_now().await {}
     assert!(site.may_view("ann", "secret").await);
     assert!(*ready.borrow());

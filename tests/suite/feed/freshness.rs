@@ -1,12 +1,13 @@
 //! How old an answer may be, and who waits for what (REV).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::poll;
 use portcullis::cache::{ColdCause, Freshness, Options, Requirement};
 use tokio::time::Instant;
 
-use super::site::{ACME, Step, by_hand, execute, site, site_with};
+use super::site::{ACME, Step, blocked, by_hand, execute, site, site_with};
 
 const NOW: &Requirement = &Requirement::MinimizeLatency;
 const PAST_THE_BOUND: Duration = Duration::from_millis(2_001);
@@ -14,7 +15,7 @@ const PAST_THE_BOUND: Duration = Duration::from_millis(2_001);
 /// **Bounded staleness**, for a poll that hangs: nothing is published, so what is known grows old.
 #[tokio::test]
 async fn rev_3_a_poll_that_hangs_ends_the_answers_from_memory() {
-    let options = Options { poll_timeout: Duration::from_millis(50), ..by_hand() };
+    let options = Options { poll_timeout: Duration::from_millis(500), ..by_hand() };
     let site = site_with(options).await;
     site.load(ACME).await;
     let token = site.write(&[Step::Portfolio("other", ACME)]).await;
@@ -30,6 +31,24 @@ async fn rev_3_a_poll_that_hangs_ends_the_answers_from_memory() {
     execute(&mut hold, "COMMIT").await;
     while !site.cache.round_now().await {}
     site.warm(NOW).await;
+}
+
+/// A poll that is given up leaves its statement running; the next must not wait behind it.
+#[tokio::test]
+async fn a_poll_that_is_given_up_does_not_hold_up_the_next() {
+    let options = Options { poll_timeout: Duration::from_millis(500), ..by_hand() };
+    let site = site_with(options).await;
+    let mut watch = site.connect().await;
+    let hold = site.hold("feed_heads").await;
+    let mut polls = BTreeSet::new();
+    for _ in 0..5 {
+        let mut round = Box::pin(site.cache.round_now());
+        while poll!(&mut round).is_pending() {
+            polls.extend(blocked(&mut watch).await);
+        }
+    }
+    assert!(polls.len() > 3, "on more connections than the pool has: {polls:?}");
+    drop(hold);
 }
 
 /// **Freshness is about what was applied**: the *start* of the poll that is published.
@@ -154,7 +173,7 @@ async fn rev_4_waiting_ends_with_the_deadline() {
 /// A failed poll is told at once to those who wait for it.
 #[tokio::test]
 async fn rev_2_a_failed_poll_sends_its_waiters_to_the_database() {
-    let options = Options { poll_timeout: Duration::from_millis(50), ..by_hand() };
+    let options = Options { poll_timeout: Duration::from_millis(500), ..by_hand() };
     let site = site_with(options).await;
     let mut hold = site.hold("feed_heads").await;
     assert_eq!(site.cold(&Requirement::FullyConsistent).await, ColdCause::Behind);

@@ -142,19 +142,22 @@ impl Site {
 
     /// Waits until a statement of this database waits for a lock.
     pub async fn until_blocked(&self) {
-        let waiting = "SELECT count(*) AS n FROM pg_stat_activity
-                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        self.until_count(waiting, |count| count > 0).await;
+        let mut connection = self.connect().await;
+        while blocked(&mut connection).await.is_empty() {
+            tokio::task::yield_now().await;
+        }
     }
 
-    pub async fn until_count(&self, sql: &str, condition: impl Fn(i64) -> bool) {
-        let mut connection = self.connect().await;
+    /// Asks for an organization again and again, a round each time, until it is in memory: for
+    /// loads of which the first is dropped.
+    pub async fn load_again(&self, organization: &str) {
         loop {
-            let found: Count = diesel::sql_query(sql).get_result(&mut connection).await.unwrap();
-            if condition(found.n) {
+            self.cache.want(organization.parse().unwrap());
+            assert!(self.cache.round_now().await);
+            let world = self.warm(&Requirement::MinimizeLatency).await;
+            if world.organization(organization).is_some() {
                 return;
             }
-            tokio::task::yield_now().await;
         }
     }
 
@@ -187,9 +190,17 @@ impl Site {
 }
 
 #[derive(diesel::QueryableByName)]
-struct Count {
-    #[diesel(sql_type = diesel::sql_types::BigInt)]
-    n: i64,
+struct Session {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    pid: i32,
+}
+
+/// The sessions of this database that wait for a lock.
+pub async fn blocked(connection: &mut AsyncPgConnection) -> Vec<i32> {
+    let waiting = "SELECT pid FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let found: Vec<Session> = diesel::sql_query(waiting).load(connection).await.unwrap();
+    found.into_iter().map(|session| session.pid).collect()
 }
 
 pub async fn execute(connection: &mut AsyncPgConnection, sql: &str) {
@@ -215,6 +226,20 @@ pub fn may_view(world: &World, user: &str, portfolio: &str) -> bool {
 
 pub fn shard_of(organization: &str) -> i16 {
     Shard::assign(&organization.parse().unwrap()).number()
+}
+
+/// Bumps a shard and logs a change of Acme's, as a write does.
+pub fn log_change(shard: i16, keys: &str) -> String {
+    format!(
+        "WITH bump AS (
+             UPDATE feed_heads SET sequence = sequence + 1, commit_id = gen_random_uuid()
+             WHERE shard = {shard} RETURNING shard, sequence, commit_id)
+         INSERT INTO change_log
+             (shard, sequence, commit_id, organization, what, object, keys, caller, actor,
+              request_id, at)
+         SELECT shard, sequence, commit_id, '{ACME}', 'forged', 'forged', '{keys}', 'test',
+                'system', 'forged', now() FROM bump;"
+    )
 }
 
 /// Another organization on the same shard.
