@@ -9,7 +9,6 @@ use super::load::Arrived;
 use super::metrics::Reload;
 use super::round::{Changes, GlobalNews, Keys, Tail, keys_by_organization};
 use crate::domain::OrganizationId;
-use crate::domain::fact;
 use crate::domain::fact::{GlobalChanges, OrganizationChanges};
 use crate::policy::{Global, Snapshot};
 use crate::storage::FeedHeads;
@@ -76,20 +75,12 @@ fn global(old: &Arc<Global>, news: GlobalNews, reloads: &mut Vec<Reload>) -> Arc
             reloads.push(Reload::Oversized);
             Arc::new(Global::compile(facts))
         }
-        GlobalNews::Changes(changes) if changes == fact::GlobalChanges::default() => {
-            Arc::clone(old)
-        }
-        GlobalNews::Changes(fact::GlobalChanges { permissions, statuses }) => {
-            Arc::new(old.apply(GlobalChanges { permissions, statuses }))
-        }
+        GlobalNews::Changes(changes) if changes == GlobalChanges::default() => Arc::clone(old),
+        GlobalNews::Changes(changes) => Arc::new(old.apply(changes)),
     }
 }
 
-fn apply_to_organization(
-    world: &mut World,
-    id: &OrganizationId,
-    changes: fact::OrganizationChanges,
-) {
+fn apply_to_organization(world: &mut World, id: &OrganizationId, changes: OrganizationChanges) {
     let Some(loaded) = world.organizations.get(id) else {
         return;
     };
@@ -100,12 +91,11 @@ fn apply_to_organization(
 
 fn changed(
     snapshot: &Arc<Snapshot>,
-    changes: fact::OrganizationChanges,
+    changes: OrganizationChanges,
     global: &Global,
 ) -> Arc<Snapshot> {
-    let fact::OrganizationChanges { roles, subjects, portfolios } = changes;
-    if roles.is_empty() && subjects.is_empty() && portfolios.is_empty() {
+    if changes == OrganizationChanges::default() {
         return Arc::clone(snapshot);
     }
-    Arc::new(snapshot.apply(OrganizationChanges { roles, subjects, portfolios }, global))
+    Arc::new(snapshot.apply(changes, global))
 }

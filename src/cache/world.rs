@@ -85,6 +85,12 @@ impl World {
         self.organizations.get(id).map(|loaded| (&loaded.snapshot, loaded.shard))
     }
 
+    /// The number of the round that published it; grows with every round.
+    #[must_use]
+    pub fn round(&self) -> u64 {
+        self.round
+    }
+
     /// Whether this program understands the change log.
     #[must_use]
     pub fn is_understood(&self) -> bool {

@@ -1,5 +1,6 @@
 use std::ops::{Deref, DerefMut};
 
+use diesel::connection::TransactionManagerStatus;
 use diesel_async::{AnsiTransactionManager, TransactionManager as _};
 use tokio::time::Instant;
 
@@ -53,7 +54,14 @@ impl Storage {
     /// The database cannot be asked before the deadline.
     pub async fn poll(&self, deadline: Instant) -> Result<FeedHeads, Error> {
         let mut connection = self.take(&self.feed, deadline).await?;
-        within(deadline, feed::heads(&mut connection)).await
+        // A poll that is given up halfway leaves its statement running, and whatever comes next on
+        // this connection waits behind it, for ever if the network swallowed it. So the pool is to
+        // discard the connection unless the answer arrives.
+        AnsiTransactionManager::transaction_manager_status_mut(&mut *connection).set_in_error();
+        let heads = within(deadline, feed::heads(&mut connection)).await?;
+        *AnsiTransactionManager::transaction_manager_status_mut(&mut *connection) =
+            TransactionManagerStatus::default();
+        Ok(heads)
     }
 }
 

@@ -1,0 +1,6 @@
+//! The change feed and the cache: each test proves one bold sentence of `ARCHITECTURE.md`.
+
+mod consistency;
+mod faults;
+mod freshness;
+mod site;
