@@ -132,11 +132,8 @@ async fn database(
     let data_dir: PathBuf =
         config.data_dir.clone().unwrap_or_else(embedded_postgres::default_data_dir);
     let name = format!("in `{}`", data_dir.display());
-    let options = embedded_postgres::Options {
-        data_dir,
-        durability: Durability::Full,
-        settings: Vec::new(),
-    };
+    let options =
+        embedded_postgres::Options { data_dir, durability: Durability::Full, settings: Vec::new() };
     let postgres = embedded_postgres::start(options).await?;
     let url = postgres.url("portcullis");
     Ok((Some(postgres), url, name))

@@ -63,11 +63,10 @@ fn update_access_settings(
     let fields = [(VISIBILITY, visibility != 0), (ROLE, !role.is_empty())];
     let changed = violations.check(parse::update_mask(update_mask.as_ref(), &fields));
     let changes = |field| changed.as_ref().is_some_and(|changed| changed.contains(&field));
-    let visibility = changes(VISIBILITY)
-        .then(|| parse::visibility("access_settings.visibility", visibility));
+    let visibility =
+        changes(VISIBILITY).then(|| parse::visibility("access_settings.visibility", visibility));
     let visibility = violations.check(visibility.transpose());
-    let role =
-        changes(ROLE).then(|| parse::id("access_settings.organization_access_role", &role));
+    let role = changes(ROLE).then(|| parse::id("access_settings.organization_access_role", &role));
     let organization_access_role = violations.check(role.transpose());
     violations.finish((|| {
         Some(UpdateAccessSettings {

@@ -182,8 +182,7 @@ mod tests {
         assert_eq!(with_actor(&["user:ann"]), Ok(Actor::User("ann".parse().unwrap())));
         let service = Actor::ServiceAccount("ci".parse().unwrap());
         assert_eq!(with_actor(&["service_account:ci"]), Ok(service));
-        for malformed in
-            [&["ann"][..], &[""], &["group:a"], &["user:"], &["user:ann", "user:ann"]]
+        for malformed in [&["ann"][..], &[""], &["group:a"], &["user:"], &["user:ann", "user:ann"]]
         {
             let refusal = with_actor(malformed).unwrap_err();
             assert_eq!(refusal.reason, Reason::ActorMalformed, "{malformed:?}");
@@ -209,10 +208,7 @@ mod tests {
         assert_ne!(first.fingerprint, print("ann", "1", Some("user:eve")).fingerprint);
         let generated = (print("ann", "", None), print("ann", "", None));
         assert_ne!(generated.0.request_id, generated.1.request_id);
-        let other = v1::ReactivateUserRequest {
-            request_id: String::new(),
-            user: "ann".to_owned(),
-        };
+        let other = v1::ReactivateUserRequest { request_id: String::new(), user: "ann".to_owned() };
         let other = write(Request::new(other), Duration::from_secs(1)).unwrap().0;
         assert_ne!(first.fingerprint, other.fingerprint);
     }

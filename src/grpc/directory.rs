@@ -4,8 +4,8 @@ use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
 use super::{Services, context, groups, organizations, users};
-use crate::domain::{GroupId, Subject};
 use crate::domain::page::encode_page_token;
+use crate::domain::{GroupId, Subject};
 use crate::proto::v1;
 use crate::proto::v1::directory_service_server::DirectoryService;
 

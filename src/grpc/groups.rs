@@ -38,8 +38,7 @@ pub(super) fn get(
     let group: Option<GroupId> = violations.check(parse::id("group", &group));
     let size = violations.check(self::page_size(page_size, limits.max_page_size));
     let after = group.as_ref().and_then(|group| {
-        let wrong =
-            |error| Refusal::field_because(Reason::PageTokenInvalid, "page_token", error);
+        let wrong = |error| Refusal::field_because(Reason::PageTokenInvalid, "page_token", error);
         violations.check(decode_page_token(&page_query(group), &page_token).map_err(wrong))
     });
     violations.finish((|| Some((group?, Page { size: size?, after: after? })))())
@@ -75,9 +74,7 @@ pub(super) fn outcomes(
         let (status, refusal) = match outcome {
             GroupMemberOutcome::Changed(_) => (changed, None),
             GroupMemberOutcome::Unchanged(_) => (unchanged, None),
-            GroupMemberOutcome::Refused(refusal) => {
-                (v1::GroupMemberStatus::Refused, Some(refusal))
-            }
+            GroupMemberOutcome::Refused(refusal) => (v1::GroupMemberStatus::Refused, Some(refusal)),
         };
         v1::GroupMemberOutcome {
             index: wire::index(at),

@@ -26,7 +26,9 @@ impl MembershipService for Services {
         let added = self.app.add_members(&context, &request).await?;
         let outcomes = request.members.iter().zip(added.value).enumerate();
         Ok(Response::new(v1::AddMembersResponse {
-            outcomes: outcomes.map(|(at, (entry, outcome))| add_outcome(at, entry, outcome)).collect(),
+            outcomes: outcomes
+                .map(|(at, (entry, outcome))| add_outcome(at, entry, outcome))
+                .collect(),
             consistency_token: added.token.encode(),
         }))
     }
@@ -185,9 +187,8 @@ fn remove_member(request: v1::RemoveMemberRequest) -> Result<RemoveMember, Refus
     let portfolio = violations.check(parse::id("portfolio", &portfolio));
     let subject = violations.check(parse::subject("subject", subject.as_ref()));
     let etag = violations.check(parse::etag("etag", etag));
-    violations.finish((|| {
-        Some(RemoveMember { portfolio: portfolio?, subject: subject?, etag: etag? })
-    })())
+    violations
+        .finish((|| Some(RemoveMember { portfolio: portfolio?, subject: subject?, etag: etag? }))())
 }
 
 fn add_outcome(

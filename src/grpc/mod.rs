@@ -72,10 +72,11 @@ impl Services {
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let size = self.limits.max_message_bytes;
         let (reporter, health) = tonic_health::server::health_reporter();
-        let reporting = tokio::spawn(stopping.clone().run_until_cancelled_owned(health::follow(
-            reporter,
-            cache.watch_ready(),
-        )));
+        let reporting = tokio::spawn(
+            stopping
+                .clone()
+                .run_until_cancelled_owned(health::follow(reporter, cache.watch_ready())),
+        );
         let reflection = || {
             tonic_reflection::server::Builder::configure()
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)

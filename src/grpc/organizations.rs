@@ -38,8 +38,8 @@ pub(super) fn create(
     ));
     let domains = self::domains(&mut violations, &domains);
     let preset = violations.check(self::preset(&preset));
-    let default_visibility = default_visibility
-        .map(|given| parse::visibility("organization.default_visibility", given));
+    let default_visibility =
+        default_visibility.map(|given| parse::visibility("organization.default_visibility", given));
     let default_visibility = violations.check(default_visibility.transpose());
     violations.finish((|| {
         Some(NewOrganization {
@@ -112,9 +112,8 @@ mod tests {
         let parsed = create(given(&["b.example", "A.example"]), &Limits::default()).unwrap();
         assert_eq!(parsed.domains, ["a.example", "b.example"]);
         assert_eq!(parsed.preset, Preset::InitiativePlanning);
-        let refusal =
-            create(given(&["a.example", "A.EXAMPLE", "ä.example"]), &Limits::default())
-                .unwrap_err();
+        let refusal = create(given(&["a.example", "A.EXAMPLE", "ä.example"]), &Limits::default())
+            .unwrap_err();
         let fields: Vec<&str> = refusal.violations.iter().map(|v| v.field.as_str()).collect();
         assert_eq!(fields, ["organization.domains[1]", "organization.domains[2]"]);
     }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use crate::domain::access_settings::Visibility;
 use crate::domain::ids::InvalidId;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{GroupId, ServiceAccountId, Subject, Timestamp, UserId};
+use crate::domain::{Subject, Timestamp, UserId};
 use crate::proto::v1;
 
 /// The longest display name, in characters.
@@ -70,20 +70,17 @@ where
 /// A subject that must be there.
 pub(super) fn subject(field: &str, subject: Option<&v1::Subject>) -> Result<Subject, Refusal> {
     use v1::subject::Kind;
-    let part = |kind: &str| format!("{field}.{kind}");
-    let wrong = |kind: &str| move |error: InvalidId| Refusal::field(part(kind), error);
+    let wrong = |kind, error: InvalidId| Refusal::field(format!("{field}.{kind}"), error);
     match subject.and_then(|v1::Subject { kind }| kind.as_ref()) {
         None => Err(Refusal::field(field, "must name a user, a group or a service account")),
-        Some(Kind::User(id)) => {
-            id.parse::<UserId>().map(Subject::User).map_err(wrong("user"))
-        }
+        Some(Kind::User(id)) => id.parse().map(Subject::User).map_err(|error| wrong("user", error)),
         Some(Kind::Group(id)) => {
-            id.parse::<GroupId>().map(Subject::Group).map_err(wrong("group"))
+            id.parse().map(Subject::Group).map_err(|error| wrong("group", error))
         }
-        Some(Kind::ServiceAccount(id)) => id
-            .parse::<ServiceAccountId>()
-            .map(Subject::ServiceAccount)
-            .map_err(wrong("service_account")),
+        Some(Kind::ServiceAccount(id)) => {
+            let wrong = |error| wrong("service_account", error);
+            id.parse().map(Subject::ServiceAccount).map_err(wrong)
+        }
     }
 }
 
@@ -105,9 +102,7 @@ pub(super) fn optional_display_name(
     if characters > MAX_DISPLAY_NAME_CHARS {
         return Err(Refusal::field(
             field,
-            format!(
-                "has {characters} characters; at most {MAX_DISPLAY_NAME_CHARS} are accepted"
-            ),
+            format!("has {characters} characters; at most {MAX_DISPLAY_NAME_CHARS} are accepted"),
         ));
     }
     if text.len() > most {

@@ -56,9 +56,8 @@ fn permission(name: String) -> Result<String, Refusal> {
         return Err(Refusal::field("permission", "must not be empty; write `noun.verb`"));
     }
     if name.len() > MAX_PERMISSION_BYTES || name.chars().any(char::is_control) {
-        let description = format!(
-            "must be at most {MAX_PERMISSION_BYTES} bytes, without control characters"
-        );
+        let description =
+            format!("must be at most {MAX_PERMISSION_BYTES} bytes, without control characters");
         return Err(Refusal::field("permission", description));
     }
     Ok(name)

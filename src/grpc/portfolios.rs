@@ -56,8 +56,7 @@ fn create_portfolio(
     request: v1::CreatePortfolioRequest,
     max_string_bytes: usize,
 ) -> Result<CreatePortfolio, Refusal> {
-    let v1::CreatePortfolioRequest { request_id: _, portfolio, organization_access_role } =
-        request;
+    let v1::CreatePortfolioRequest { request_id: _, portfolio, organization_access_role } = request;
     let Some(portfolio) = portfolio else {
         return Err(Refusal::field("portfolio", "must be given"));
     };
@@ -85,8 +84,8 @@ fn create_portfolio(
     ));
     let portfolio_type = violations.check(parse::type_name("portfolio.type", r#type));
     let owner = violations.check(parse::optional_id("portfolio.owner", &owner));
-    let visibility = visibility
-        .map(|visibility| parse::visibility("portfolio.visibility", visibility));
+    let visibility =
+        visibility.map(|visibility| parse::visibility("portfolio.visibility", visibility));
     let visibility = violations.check(visibility.transpose());
     let role = parse::optional_id("organization_access_role", &organization_access_role);
     let organization_access_role = violations.check(role);

@@ -40,11 +40,7 @@ impl From<Refusal> for Status {
             }
             (Code::FailedPrecondition, resource) => {
                 let subject = resource.map_or_else(String::new, |(_, id)| clipped(id));
-                details.add_precondition_failure_violation(
-                    name(reason),
-                    subject,
-                    message.as_str(),
-                );
+                details.add_precondition_failure_violation(name(reason), subject, message.as_str());
             }
             _ => {}
         }
@@ -140,10 +136,7 @@ fn passing(code: Code, reason: ErrorReason, message: impl Into<String>) -> Statu
     Status::with_error_details(code, message, details)
 }
 
-fn error_info<const N: usize>(
-    reason: ErrorReason,
-    metadata: [(&str, String); N],
-) -> ErrorDetails {
+fn error_info<const N: usize>(reason: ErrorReason, metadata: [(&str, String); N]) -> ErrorDetails {
     let metadata = metadata.map(|(key, value)| (key.to_owned(), value));
     ErrorDetails::with_error_info(name(reason), DOMAIN, HashMap::from(metadata))
 }

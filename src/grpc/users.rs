@@ -94,8 +94,7 @@ pub(super) fn set_site_role(
         Ok(v1::SiteRole::Viewer) => Ok(SiteRole::Viewer),
         Ok(v1::SiteRole::Guest) => Ok(SiteRole::Guest),
         Ok(v1::SiteRole::Unspecified) | Err(_) => {
-            let description =
-                "must be `SITE_ROLE_EDITOR`, `SITE_ROLE_VIEWER` or `SITE_ROLE_GUEST`";
+            let description = "must be `SITE_ROLE_EDITOR`, `SITE_ROLE_VIEWER` or `SITE_ROLE_GUEST`";
             Err(Refusal::field("site_role", description))
         }
     };
@@ -126,8 +125,7 @@ pub(super) fn upsert_status(done: Upserted) -> v1::UpsertStatus {
 
 pub(super) fn render(user: User) -> v1::User {
     let User { id, email, display_name, picture_uri, home_organization, deactivated } = user;
-    let status =
-        if deactivated { v1::UserStatus::Deactivated } else { v1::UserStatus::Active };
+    let status = if deactivated { v1::UserStatus::Deactivated } else { v1::UserStatus::Active };
     v1::User {
         id: id.to_string(),
         email: email.into(),
