@@ -8,5 +8,6 @@ pub mod embedded_postgres;
 pub mod grpc;
 pub mod policy;
 pub mod proto;
+pub mod server;
 pub mod storage;
 pub mod telemetry;
