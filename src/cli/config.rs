@@ -1,11 +1,14 @@
 //! `portcullis config`: the effective settings, and where each comes from.
 
+use std::path::PathBuf;
+
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args};
 use serde_json::{Map, Value, json};
 
 use super::{Failure, Outcome, output};
 use crate::config::Config;
+use crate::embedded_postgres;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
@@ -20,7 +23,8 @@ pub(crate) struct Arguments {
 
 /// Prints the settings, secrets masked, then refuses those with which no server would start.
 pub(crate) fn run(arguments: &Arguments, matches: Option<&ArgMatches>) -> Result<Outcome, Failure> {
-    let settings = arguments.config.settings();
+    let config = Config { data_dir: data_dir(&arguments.config), ..arguments.config.clone() };
+    let settings = config.settings();
     let source = |name: &str| {
         let id = name.replace('-', "_");
         matches.and_then(|matches| matches.value_source(&id))
@@ -38,8 +42,14 @@ pub(crate) fn run(arguments: &Arguments, matches: Option<&ArgMatches>) -> Result
             output::line(format_args!("{name} = {value}  # {source}"));
         }
     }
-    arguments.config.validate()?;
+    config.validate()?;
     Ok(Outcome::Yes)
+}
+
+/// Where the server's own PostgreSQL keeps its data; none if it uses another.
+pub(super) fn data_dir(config: &Config) -> Option<PathBuf> {
+    let named = || config.data_dir.clone().unwrap_or_else(embedded_postgres::default_data_dir);
+    config.database_url.is_none().then(named)
 }
 
 fn source_text(name: &str, source: Option<ValueSource>) -> String {

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::config::data_dir;
 use super::{Failure, Outcome, apply, output};
 use crate::config::Config;
-use crate::embedded_postgres;
 use crate::grpc::client::Client;
 use crate::telemetry;
 
@@ -68,11 +68,9 @@ async fn welcome(config: &Config, address: SocketAddr) -> Result<(), Failure> {
         let client = Client::connect(&reachable(address).to_string(), None).await?;
         apply::load(&client, DEMO_NAME, DEMO).await?;
     }
-    let data = match (&config.database_url, &config.data_dir) {
-        (Some(url), _) => format!("in the database {url}"),
-        (None, Some(dir)) => format!("in {}", dir.display()),
-        (None, None) => format!("in {}", embedded_postgres::default_data_dir().display()),
-    };
+    let database = config.database_url.iter().map(|url| format!("in the database {url}"));
+    let own = data_dir(config).into_iter().map(|dir| format!("in {}", dir.display()));
+    let data: String = database.chain(own).collect();
     output::line(format_args!("portcullis keeps its data {data}"));
     output::line(format_args!("portcullis listens on {address}"));
     let program = std::env::args_os().next().unwrap_or_default();

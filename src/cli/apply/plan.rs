@@ -6,7 +6,8 @@ use super::file::{File, Group, Organization, Portfolio, User};
 use super::grants;
 use super::present::{Present, PresentPortfolio};
 use crate::domain::access_settings::Visibility;
-use crate::domain::{Subject, Timestamp};
+use crate::domain::role::Preset;
+use crate::domain::{OrganizationId, RoleKey, Subject, Timestamp, UserId};
 use crate::proto::v1;
 
 /// The plan.
@@ -114,7 +115,7 @@ fn organization(entry: &Organization, present: &Present, plan: &mut Plan) {
     note(&mut was, "display name", &found.display_name, entry.display_name.as_deref());
     let domains = entry.domains.as_ref().map(|domains| domains.join(" "));
     note(&mut was, "domains", &found.domains.join(" "), domains.as_deref());
-    note(&mut was, "preset", &found.preset, entry.preset.map(|preset| preset.as_str()));
+    note(&mut was, "preset", &found.preset, entry.preset.map(Preset::as_str));
     let old = found.default_visibility.map_or("", visibility_text);
     note(&mut was, "default visibility", old, visibility.map(visibility_text));
     cannot_change(plan, &format!("organization `{id}`"), &was);
@@ -123,7 +124,7 @@ fn organization(entry: &Organization, present: &Present, plan: &mut Plan) {
 fn user(entry: &User, present: &Present, plan: &mut Plan) {
     let id = entry.id.to_string();
     let email = entry.email.as_str();
-    let home = entry.home_organization.as_ref().map(|home| home.as_str());
+    let home = entry.home_organization.as_ref().map(OrganizationId::as_str);
     let Some(found) = present.users.get(&id) else {
         plan.changes.push(Change::CreateUser(v1::User {
             email: email.to_owned(),
@@ -216,14 +217,14 @@ fn changed_portfolio(entry: &Portfolio, file: &File, found: &PresentPortfolio, p
     fixed.note("organization", &portfolio.organization, file.organization.id.as_str());
     note(&mut fixed, "display name", &portfolio.display_name, entry.display_name.as_deref());
     note(&mut fixed, "type", &portfolio.r#type, entry.portfolio_type.as_deref());
-    note(&mut fixed, "owner", &portfolio.owner, entry.owner.as_ref().map(|id| id.as_str()));
+    note(&mut fixed, "owner", &portfolio.owner, entry.owner.as_ref().map(UserId::as_str));
     cannot_change(plan, &format!("portfolio `{}`", entry.id), &fixed);
 
     let mut was = Differences::default();
     let visibility = entry.visibility.map(|visibility| visibility_message(visibility) as i32);
     let old = visibility_text(settings.visibility);
     note(&mut was, "visibility", old, visibility.map(visibility_text));
-    let role = entry.organization_access_role.as_ref().map(|role| role.as_str());
+    let role = entry.organization_access_role.as_ref().map(RoleKey::as_str);
     note(&mut was, "organization access role", &settings.organization_access_role, role);
     if !was.is_empty() {
         let role = role.unwrap_or(&settings.organization_access_role).to_owned();

@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use super::file::File;
 use super::validate::is_owner;
 use crate::cli::{output, text};
-use crate::domain::Subject;
+use crate::domain::{OrganizationId, Subject, UserId};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
 use crate::proto::v1::ErrorReason;
@@ -61,7 +61,7 @@ impl<'a> Named<'a> {
             };
         }
         let owners = file.portfolios.iter().filter_map(|portfolio| portfolio.owner.as_ref());
-        users.extend(owners.map(|owner| owner.as_str()));
+        users.extend(owners.map(UserId::as_str));
         Self { users, groups }
     }
 }
@@ -75,7 +75,7 @@ impl Present {
         let named = Named::of(file);
         let homes = file.users.iter().filter_map(|user| user.home_organization.as_ref());
         let organizations: BTreeSet<_> =
-            homes.chain([&file.organization.id]).map(|id| id.as_str()).collect();
+            homes.chain([&file.organization.id]).map(OrganizationId::as_str).collect();
         let grants: usize = file.portfolios.iter().map(|portfolio| portfolio.grants.len()).sum();
         let steps = named.users.len() + named.groups.len() + file.portfolios.len() + grants;
         let bar = output::progress("reading", steps);

@@ -66,7 +66,7 @@ fn nesting(groups: &[Group], problems: &mut Problems) {
     for (index, group) in groups.iter().enumerate() {
         if let Err(text) = depth(group.id.as_str(), &children, &mut depths, &mut Vec::new()) {
             // Every group around it would find the same: one mention is enough.
-            return problems.add(&format!("groups[{index}].members"), text);
+            return problems.add(&format!("groups[{index}].members"), &text);
         }
     }
 }
@@ -113,7 +113,7 @@ fn portfolio(path: &str, portfolio: &Portfolio, roles: &[Role], problems: &mut P
         let forbidden = |name: &&&str| role.is_some_and(|role| role.table.contains_key(**name));
         if let Some(name) = NEVER_BY_OPENNESS.iter().find(forbidden) {
             let text = format!("`{key}` holds `{name}`, which a whole organization never has");
-            problems.add(&path, text);
+            problems.add(&path, &text);
         }
     }
     for (index, grant) in portfolio.grants.iter().enumerate() {
@@ -121,12 +121,12 @@ fn portfolio(path: &str, portfolio: &Portfolio, roles: &[Role], problems: &mut P
         problems.role(&format!("{path}.role"), grant.role.as_str(), roles);
         problems.no_service_account(&format!("{path}.subject"), &grant.subject);
         if grant.start_time.zip(grant.expire_time).is_some_and(|(start, end)| end <= start) {
-            problems.add(&format!("{path}.expire_time"), "must be after `start_time`".to_owned());
+            problems.add(&format!("{path}.expire_time"), "must be after `start_time`");
         }
         if is_owner(portfolio, grant) && !is_ownership(grant) {
             let text = "the owner is manager from the beginning and without an end (VIS-1); \
                         leave this grant out";
-            problems.add(&path, text.to_owned());
+            problems.add(&path, text);
         }
     }
 }
@@ -144,14 +144,14 @@ fn is_ownership(grant: &Grant) -> bool {
 struct Problems(Vec<String>);
 
 impl Problems {
-    fn add(&mut self, path: &str, text: String) {
+    fn add(&mut self, path: &str, text: &str) {
         self.0.push(format!("`{path}`: {text}"));
     }
 
     fn name(&mut self, path: &str, least: usize, name: Option<&str>) {
         let length = name.map_or(least, |name| name.chars().count());
         if length < least || length > MAX_NAME {
-            self.add(path, format!("has {length} characters; {least} to {MAX_NAME} are accepted"));
+            self.add(path, &format!("has {length} characters; {least} to {MAX_NAME} are accepted"));
         }
     }
 
@@ -167,7 +167,7 @@ impl Problems {
             if let Some(first) = seen.insert(value, index) {
                 let dot = if field.is_empty() { "" } else { "." };
                 let place = format!("{path}[{index}]{dot}{field}");
-                self.add(&place, format!("{text} comes twice; `{path}[{first}]` has it too"));
+                self.add(&place, &format!("{text} comes twice; `{path}[{first}]` has it too"));
             }
         }
     }
@@ -176,7 +176,7 @@ impl Problems {
         let role = roles.iter().find(|role| role.key.as_str() == key);
         if role.is_none() {
             let keys: Vec<_> = roles.iter().map(|role| format!("`{}`", role.key)).collect();
-            self.add(path, format!("there is no role `{key}`; accepted: {}", keys.join(", ")));
+            self.add(path, &format!("there is no role `{key}`; accepted: {}", keys.join(", ")));
         }
         role
     }
@@ -185,7 +185,7 @@ impl Problems {
     fn no_service_account(&mut self, path: &str, subject: &Subject) {
         if matches!(subject, Subject::ServiceAccount(_)) {
             let text = format!("`{subject}`: service accounts are not supported yet");
-            self.add(path, text);
+            self.add(path, &text);
         }
     }
 
