@@ -7,8 +7,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::config::data_dir;
 use super::{Failure, Outcome, apply, output};
+use crate::clock::Clock;
 use crate::config::Config;
 use crate::grpc::client::Client;
+use crate::server::Server;
 use crate::telemetry;
 
 const DEMO_NAME: &str = "demo/organization.yaml";
@@ -21,7 +23,9 @@ pub(crate) async fn run(config: &Config) -> Result<Outcome, Failure> {
     telemetry::init(config)?;
     let mut stop = Stop::listen()?;
     let server = tokio::select! {
-        started = start(config) => started?,
+        started = Server::start(config, Clock::system()) => {
+            started.map_err(|error| Failure::Text(error.to_string()))?
+        }
         () = stop.told() => return Ok(Outcome::Yes),
     };
     let welcomed = tokio::select! {
@@ -156,16 +160,4 @@ mod tests {
         assert_eq!(program_text(Path::new("portcullis")), "portcullis");
         assert_eq!(program_text(Path::new("")), "portcullis");
     }
-}
-
-// WIRING
-async fn start(_config: &Config) -> Result<Running, Failure> {
-    Err(Failure::Text("no server in this build".to_owned()))
-}
-struct Running;
-impl Running {
-    fn address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 1))
-    }
-    async fn stop(self) {}
 }

@@ -3,9 +3,12 @@
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
+mod feed;
 mod golden_roles;
 mod house;
 mod oracle;
 mod policy_properties;
+mod process;
+mod two_processes;
 mod worlds;
 mod writes;
