@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 use crate::app::App;
 use crate::cache::{self, Cache};
@@ -83,6 +84,19 @@ impl Server {
     /// # Errors
     /// Every [`StartError`] is a sentence for the person who started the server.
     pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError> {
+        Self::start_with(config, clock, Routes::default()).await
+    }
+
+    /// Starts a server that serves further services behind the same layers; what an empty call
+    /// costs there is what a check is measured against.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with(
+        config: &Config,
+        clock: Clock,
+        further: Routes,
+    ) -> Result<Running, StartError> {
         config.validate()?;
         // First of all: a port that is taken should not cost a database start.
         let failed = |source| StartError::Listen { address: config.listen, source };
@@ -113,7 +127,7 @@ impl Server {
         let purge = purge_request_outcomes(storage.clone());
         tokio::spawn(background.clone().run_until_cancelled_owned(purge));
         let app = App::new(storage, cache.clone());
-        let services = Services::new(app, config.limits.clone(), config.request_timeout);
+        let services = Services::new(app, config.limits.clone(), config.request_timeout, further);
         let stopping = CancellationToken::new();
         let serving = tokio::spawn(serve(services, listener, cache, stopping.clone()));
         ending.disarm();

@@ -24,6 +24,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
@@ -50,13 +51,15 @@ pub struct Services {
     app: App,
     limits: Limits,
     request_timeout: Duration,
+    further: Routes,
 }
 
 impl Services {
-    /// The services on an application. No request takes longer than `request_timeout`.
+    /// The services on an application. No request takes longer than `request_timeout`. `further`
+    /// services are served beside ours, behind the same layers.
     #[must_use]
-    pub fn new(app: App, limits: Limits, request_timeout: Duration) -> Self {
-        Self { app, limits, request_timeout }
+    pub fn new(app: App, limits: Limits, request_timeout: Duration, further: Routes) -> Self {
+        Self { app, limits, request_timeout, further }
     }
 
     /// Serves until `stopping`, and then until the calls that are open have ended; open streams
@@ -82,6 +85,7 @@ impl Services {
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
+        let further = self.further.clone();
         let shared = Arc::new(self);
         macro_rules! service {
             ($server:ident) => {
@@ -93,6 +97,7 @@ impl Services {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .layer(layer::CallLayer::new(size, stopping.clone()))
+            .add_routes(further)
             .add_service(service!(AccessSettingsServiceServer))
             .add_service(service!(DirectoryServiceServer))
             .add_service(service!(MembershipServiceServer))
