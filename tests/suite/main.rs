@@ -3,7 +3,10 @@
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
+mod given;
 mod golden_roles;
+mod harness;
 mod oracle;
 mod policy_properties;
+mod serving;
 mod worlds;
