@@ -1,5 +1,7 @@
 //! The integration tests: one binary, since linking is the slow part.
 
+mod arbitrary_messages;
+mod bad_input;
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
@@ -8,5 +10,6 @@ mod golden_roles;
 mod harness;
 mod oracle;
 mod policy_properties;
+mod raw;
 mod serving;
 mod worlds;
