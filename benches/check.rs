@@ -1,1 +1,3 @@
+//! What a check costs.
+
 fn main() {}

@@ -3,6 +3,11 @@
 //! A thread of its own, and not a task: the kernel's death signal follows the *thread* that
 //! forked. This one ends after PostgreSQL does, or with the whole process.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "processes tell nobody what they are about to do: they are polled, on real time"
+)]
+
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,13 @@
 //! The integration tests: one binary, since linking is the slow part.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "as in the tests themselves: what helps them fails like them"
+)]
+
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
