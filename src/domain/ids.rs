@@ -154,7 +154,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// `user`, `group` or `service_account`: the word before the colon in text, and the kind in SQL.
+    /// `user`, `group` or `service_account`: the word before the colon in text, and the kind in
+    /// SQL.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

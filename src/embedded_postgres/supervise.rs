@@ -207,7 +207,9 @@ impl Supervisor {
         }
         let since = Instant::now();
         tokio::select! {
-            status = child.wait() => Ok(Ending::Died(status.map_err(wait_failed)?, since.elapsed())),
+            status = child.wait() => {
+                Ok(Ending::Died(status.map_err(wait_failed)?, since.elapsed()))
+            }
             grace = requested(&mut self.stop) => Ok(asked(&mut child, grace).await),
         }
     }

@@ -8,6 +8,7 @@
     reason = "as in the tests themselves: what helps them fails like them"
 )]
 
+mod change_log_coverage;
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
@@ -17,6 +18,7 @@ mod house;
 mod oracle;
 mod policy_properties;
 mod process;
+mod schema;
 mod two_processes;
 mod worlds;
 mod writes;
