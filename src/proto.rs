@@ -6,6 +6,7 @@
 /// The messages, clients and servers of `portcullis.v1`.
 #[allow(
     missing_docs,
+    clippy::allow_attributes_without_reason,
     clippy::all,
     clippy::pedantic,
     rustdoc::all,
@@ -31,7 +32,8 @@ mod tests {
             .file
             .iter()
             .filter(|file| file.package() == "portcullis.v1")
-            .flat_map(|file| file.service.iter().map(|service| service.name()))
+            .flat_map(|file| &file.service)
+            .map(prost_types::ServiceDescriptorProto::name)
             .collect();
         assert_eq!(
             services,

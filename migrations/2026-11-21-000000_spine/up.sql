@@ -138,6 +138,7 @@ CREATE TABLE site_roles (
     role text NOT NULL CHECK (role IN ('editor', 'viewer', 'guest')),
     PRIMARY KEY (organization, user_id)
 );
+CREATE INDEX site_roles_by_user ON site_roles (user_id, organization);
 COMMENT ON TABLE site_roles IS 'Site roles that were set (DIR-8); users at home without a row are editors.';
 COMMENT ON COLUMN site_roles.organization IS 'Where.';
 COMMENT ON COLUMN site_roles.user_id IS 'Who.';

@@ -65,7 +65,7 @@ impl App {
             let now = read.heads().now;
             let acting = Acting::on(read, &context.actor, now, portfolio, &[]).await?;
             acting.require_view_of(subject)?;
-            Ok(member(read, portfolio, subject, now).await?)
+            member(read, portfolio, subject, now).await
         })
         .await
     }
@@ -212,7 +212,7 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
         revoke_time: None,
     };
     change(write, &target.acting.portfolio, subject, "member.updated", &replaced, &[given]).await?;
-    Ok(member(write, portfolio, subject, now).await?)
+    member(write, portfolio, subject, now).await
 }
 
 async fn remove(write: &mut Write, request: &RemoveMember) -> Result<RemovedMember, Failure> {

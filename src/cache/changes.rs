@@ -37,7 +37,9 @@ pub(super) fn apply(
     for (shard, tail) in &changes.tails {
         if matches!(tail, Tail::Oversized) {
             let organizations = world.organizations_on(*shard);
-            organizations.iter().for_each(|id| evict(id, Reload::Oversized));
+            for id in &organizations {
+                evict(id, Reload::Oversized);
+            }
         }
     }
     for (id, keys) in keys_by_organization(&changes.tails, limit) {

@@ -117,7 +117,7 @@ impl Cache {
         });
         let signals = feed::Signals { ended: ended_sender, ready: ready_sender, wished };
         let feed = feed::Feed::new(Arc::clone(&shared), storage, options, signals);
-        tokio::spawn(async move { cancel.run_until_cancelled(feed.run()).await });
+        tokio::spawn(async move { cancel.run_until_cancelled(Box::pin(feed.run())).await });
         Self(shared)
     }
 

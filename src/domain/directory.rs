@@ -121,8 +121,10 @@ pub struct Email(String);
 /// Why a text is no e-mail address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidEmail {
+    /// It is no `local@domain`, or too long.
     #[error("must be `local@domain`, at most 254 bytes, without spaces or control characters")]
     Form,
+    /// Its domain is not in ASCII form.
     #[error("has a domain that is not in its ASCII form; write `xn--...` labels")]
     Domain,
 }

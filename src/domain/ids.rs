@@ -13,12 +13,16 @@ pub const MAX_ID_BYTES: usize = 128;
 /// Why a text is no id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidId {
+    /// It is empty.
     #[error("must not be empty")]
     Empty,
+    /// It has this many bytes.
     #[error("is {0} bytes long; at most {MAX_ID_BYTES} are accepted")]
     TooLong(usize),
+    /// It has this character.
     #[error("contains {0:?}; ASCII letters, digits and `-_.@~+|:` are accepted")]
     Character(char),
+    /// This text names no kind of subject.
     #[error("`{0}` is no subject; write `user:ann`, `group:sig-release` or `service_account:ci`")]
     Subject(String),
 }
@@ -150,7 +154,8 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// `user`, `group` or `service_account`: the word before the colon in text, and the kind in SQL.
+    /// `user`, `group` or `service_account`: the word before the colon in text, and the kind in
+    /// SQL.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

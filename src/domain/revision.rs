@@ -30,7 +30,9 @@ impl Shard {
     #[must_use]
     pub fn assign(organization: &OrganizationId) -> Self {
         let hash = crc32fast::hash(organization.as_str().as_bytes());
-        Self((hash % u32::from(ORGANIZATION_SHARDS)) as u8)
+        let number = hash % u32::from(ORGANIZATION_SHARDS);
+        // A remainder by a `u8` is one.
+        Self(u8::try_from(number).unwrap_or_default())
     }
 
     /// Its number.

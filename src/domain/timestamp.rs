@@ -1,3 +1,5 @@
+//! Instants.
+
 use serde::{Deserialize, Serialize};
 
 /// An instant: milliseconds since the Unix epoch, UTC. Access begins and ends to the millisecond

@@ -3,6 +3,11 @@
 //! A thread of its own, and not a task: the kernel's death signal follows the *thread* that
 //! forked. This one ends after PostgreSQL does, or with the whole process.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "processes tell nobody what they are about to do: they are polled, on real time"
+)]
+
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
@@ -202,7 +207,9 @@ impl Supervisor {
         }
         let since = Instant::now();
         tokio::select! {
-            status = child.wait() => Ok(Ending::Died(status.map_err(wait_failed)?, since.elapsed())),
+            status = child.wait() => {
+                Ok(Ending::Died(status.map_err(wait_failed)?, since.elapsed()))
+            }
             grace = requested(&mut self.stop) => Ok(asked(&mut child, grace).await),
         }
     }

@@ -1,3 +1,5 @@
+//! Grants: who has which role on what (MEM-1).
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};

@@ -1,3 +1,5 @@
+//! Groups and their direct members (DIR-4).
+
 use std::collections::BTreeSet;
 
 use diesel::prelude::*;

@@ -1,3 +1,5 @@
+//! Organizations (DIR-6).
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};

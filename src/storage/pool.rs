@@ -65,7 +65,8 @@ impl Storage {
         })
     }
 
-    /// Takes a connection, waiting for the pool's time limit at the most and never beyond the deadline.
+    /// Takes a connection, waiting for the pool's time limit at the most and never beyond the
+    /// deadline.
     pub(super) async fn take(
         &self,
         pool: &Pool<AsyncPgConnection>,

@@ -1,3 +1,5 @@
+//! Portfolios and their access settings (VIS-1).
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};

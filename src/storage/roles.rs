@@ -1,3 +1,5 @@
+//! Roles and what they permit (ROL-2).
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 

@@ -1,5 +1,7 @@
 //! The tables, as Diesel sees them; kept in step with `migrations/` by a test.
 
+#![allow(clippy::doc_markdown, reason = "the comments of the database, word for word")]
+
 diesel::table! {
     /// One row: the history this database belongs to. Its row lock is the global scope lock.
     cluster (singleton) {

@@ -1,3 +1,5 @@
+//! Users, their status and site roles (DIR-1, DIR-8), and service accounts.
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};

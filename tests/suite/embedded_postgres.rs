@@ -259,6 +259,7 @@ async fn survives_the_kill_of_its_server() {
 }
 
 #[cfg(target_os = "linux")]
+#[allow(clippy::print_stdout, reason = "the parent process reads it")]
 async fn be_a_server_until_killed(directory: &Path) {
     let server = started(directory).await;
     write_row(&server).await;

@@ -1,7 +1,16 @@
 //! The integration tests: one binary, since linking is the slow part.
 
+#![allow(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "as in the tests themselves: what helps them fails like them"
+)]
+
 mod arbitrary_messages;
 mod bad_input;
+mod change_log_coverage;
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
@@ -14,6 +23,7 @@ mod oracle;
 mod policy_properties;
 mod process;
 mod raw;
+mod schema;
 mod serving;
 mod two_processes;
 mod worlds;

@@ -1,0 +1,479 @@
+//! INVARIANT (fact keys): a write that changes a row of a table of facts logs the key of the fact
+//! the row belongs to, in the same transaction (EVT-1). Whatever it forgets, replicas never read
+//! again.
+//!
+//! Triggers, in a test's database only, note every changed row and every logged key with its
+//! transaction; then every write of the application is done, and the two are compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use diesel::QueryableByName;
+use diesel::sql_types::{Jsonb, Nullable, Text};
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
+use portcullis::app::{
+    AddMembers, App, CreatePortfolio, DeletePortfolio, End, GroupMemberOutcome, NewOrganization,
+    RemoveMember, UpdateAccessSettings, UpdateMember, UpsertGroup, UpsertUser,
+};
+use portcullis::cache::{self, Cache};
+use portcullis::clock::Clock;
+use portcullis::domain::access_settings::Visibility;
+use portcullis::domain::caller::{Actor, Caller};
+use portcullis::domain::directory::{Email, SiteRole};
+use portcullis::domain::fact::FactKey;
+use portcullis::domain::membership::{AddOutcome, MemberSpec};
+use portcullis::domain::role::Preset;
+use portcullis::domain::{RoleKey, Subject, UserId};
+use portcullis::storage::{self, Storage, WriteContext};
+use serde_json::Value;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::cluster::{TestDatabase, database};
+
+/// The tables of facts, and which of their columns decisions look at.
+const FACTS: &[(&str, &[&str])] = &[
+    (
+        "grants",
+        &[
+            "portfolio",
+            "subject_kind",
+            "subject_id",
+            "role",
+            "start_time",
+            "expire_time",
+            "revoke_time",
+        ],
+    ),
+    ("group_members", &["group_id", "member_kind", "member_id"]),
+    ("groups", &["id", "organization"]),
+    ("organizations", &["id", "shard"]),
+    ("permissions", &["name", "ordinal", "effect", "may_be_own", "internal_only"]),
+    ("portfolios", &["id", "organization", "deleted", "visibility", "organization_access_role"]),
+    ("role_permissions", &["organization", "role", "permission", "reach"]),
+    ("roles", &["organization", "key"]),
+    ("service_accounts", &["id", "organization", "deactivated"]),
+    ("site_roles", &["organization", "user_id", "role"]),
+    ("users", &["id", "home_organization", "deactivated"]),
+];
+
+/// The other tables.
+const NO_FACTS: &[&str] = &[
+    "__diesel_schema_migrations",
+    "change_log",
+    "cluster",
+    "feed_heads",
+    "migration_lock",
+    "request_outcomes",
+];
+
+/// Tables of facts that no write of the application changes yet.
+const UNWRITTEN: &[&str] = &["permissions", "service_accounts"];
+
+/// The writes that [`do_everything`] does.
+const DONE: &[&str] = &[
+    "add_group_members",
+    "add_members",
+    "create_organization",
+    "create_portfolio",
+    "deactivate_user",
+    "delete_portfolio",
+    "reactivate_user",
+    "remove_group_members",
+    "remove_member",
+    "set_site_role",
+    "update_access_settings",
+    "update_member",
+    "upsert_group",
+    "upsert_users",
+];
+
+/// A changed row, as a trigger saw it.
+#[derive(Clone, Debug, QueryableByName)]
+struct Observed {
+    #[diesel(sql_type = Text)]
+    transaction: String,
+    #[diesel(sql_type = Text)]
+    table_name: String,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    before: Option<Value>,
+    #[diesel(sql_type = Nullable<Jsonb>)]
+    after: Option<Value>,
+}
+
+/// A fact: the organization it is of, none for a global one, and its key.
+type Fact = (Option<String>, FactKey);
+
+async fn connect(database: &TestDatabase) -> AsyncPgConnection {
+    AsyncPgConnection::establish(&database.url).await.expect("connects")
+}
+
+async fn observe(database: &TestDatabase) {
+    let mut sql = "CREATE TABLE observed (
+                       place bigserial, transaction text, table_name text,
+                       before jsonb, after jsonb);
+                   CREATE FUNCTION observe() RETURNS trigger LANGUAGE plpgsql AS $$
+                   BEGIN
+                       INSERT INTO observed (transaction, table_name, before, after)
+                       VALUES (pg_current_xact_id()::text, TG_TABLE_NAME,
+                               CASE WHEN TG_OP <> 'INSERT' THEN to_jsonb(OLD) END,
+                               CASE WHEN TG_OP <> 'DELETE' THEN to_jsonb(NEW) END);
+                       RETURN NULL;
+                   END $$;"
+        .to_owned();
+    for table in FACTS.iter().map(|(table, _)| table).chain(&["change_log"]) {
+        sql += &format!(
+            "CREATE TRIGGER observe AFTER INSERT OR UPDATE OR DELETE ON {table}
+             FOR EACH ROW EXECUTE FUNCTION observe();"
+        );
+    }
+    connect(database).await.batch_execute(&sql).await.expect("observes");
+}
+
+/// What was observed so far.
+async fn observed(database: &TestDatabase) -> Vec<Observed> {
+    let sql = "SELECT transaction, table_name, before, after FROM observed ORDER BY place";
+    diesel::sql_query(sql).load(&mut connect(database).await).await.expect("answers")
+}
+
+/// The facts that changed without a word in the change log of their transaction.
+fn unlogged(observed: &[Observed]) -> Vec<String> {
+    let mut logged: BTreeSet<(&str, Fact)> = BTreeSet::new();
+    for row in observed.iter().filter(|row| row.table_name == "change_log") {
+        let change = row.after.as_ref().expect("changes are only appended");
+        let keys: Vec<FactKey> = serde_json::from_value(change["keys"].clone()).expect("keys");
+        let organization = change["organization"].as_str().map(str::to_owned);
+        let facts = keys.into_iter().map(|key| (organization.clone(), key));
+        logged.extend(facts.map(|fact| (row.transaction.as_str(), fact)));
+    }
+    let organizations = organizations_of_groups(observed);
+    let mut missing = Vec::new();
+    for row in observed {
+        for fact in changed_facts(row, &organizations) {
+            if !logged.contains(&(row.transaction.as_str(), fact.clone())) {
+                missing.push(format!("{} {:?}: {fact:?}", row.table_name, row.after));
+            }
+        }
+    }
+    missing
+}
+
+fn organizations_of_groups(observed: &[Observed]) -> BTreeMap<String, String> {
+    let groups = observed.iter().filter(|row| row.table_name == "groups");
+    let rows = groups.filter_map(|row| row.after.as_ref());
+    rows.map(|row| (text(row, "id"), text(row, "organization"))).collect()
+}
+
+fn text(row: &Value, column: &str) -> String {
+    row[column].as_str().unwrap_or_else(|| panic!("no {column} in {row}")).to_owned()
+}
+
+/// The facts that a row belonged to or belongs to, if the change is one of facts.
+fn changed_facts(row: &Observed, organizations: &BTreeMap<String, String>) -> BTreeSet<Fact> {
+    let columns =
+        FACTS.iter().find(|(table, _)| *table == row.table_name).map(|(_, columns)| columns);
+    let differs = |column: &&str| match (&row.before, &row.after) {
+        (Some(before), Some(after)) => before[*column] != after[*column],
+        _ => true,
+    };
+    let changed: Vec<&str> =
+        columns.into_iter().flat_map(|c| *c).copied().filter(|c| differs(&c)).collect();
+    let versions = [&row.before, &row.after];
+    if changed.is_empty() {
+        return BTreeSet::new();
+    }
+    let facts = versions.into_iter().flatten();
+    facts.flat_map(|version| facts_of(&row.table_name, version, &changed, organizations)).collect()
+}
+
+fn facts_of(
+    table: &str,
+    row: &Value,
+    changed: &[&str],
+    organizations: &BTreeMap<String, String>,
+) -> Vec<Fact> {
+    let id = |column: &str| text(row, column);
+    let subject = |kind: &str, id: &str| Subject::from_parts(kind, id).expect("is a subject");
+    let of = |organization: String, key| vec![(Some(organization), key)];
+    match table {
+        "organizations" => of(id("id"), FactKey::Organization),
+        "permissions" => vec![(None, FactKey::Permission(id("name").parse().expect("a name")))],
+        "roles" => of(id("organization"), FactKey::Role(id("key").parse().expect("a key"))),
+        "role_permissions" => {
+            of(id("organization"), FactKey::Role(id("role").parse().expect("a key")))
+        }
+        "portfolios" => {
+            of(id("organization"), FactKey::Portfolio(id("id").parse().expect("an id")))
+        }
+        "grants" => {
+            of(id("organization"), FactKey::Portfolio(id("portfolio").parse().expect("an id")))
+        }
+        "groups" => of(id("organization"), FactKey::Subject(subject("group", &id("id")))),
+        "group_members" => {
+            let organization = organizations.get(&id("group_id")).expect("a group that was seen");
+            let member = subject(&id("member_kind"), &id("member_id"));
+            of(organization.clone(), FactKey::Subject(member))
+        }
+        "service_accounts" => {
+            of(id("organization"), FactKey::Subject(subject("service_account", &id("id"))))
+        }
+        "site_roles" => of(id("organization"), FactKey::Subject(subject("user", &id("user_id")))),
+        "users" => {
+            let home = row["home_organization"]
+                .as_str()
+                .filter(|_| changed.contains(&"home_organization"));
+            let at_home = home.map(|home| (home.to_owned(), subject("user", &id("id"))));
+            let mut facts: Vec<Fact> = at_home
+                .map(|(home, user)| (Some(home), FactKey::Subject(user)))
+                .into_iter()
+                .collect();
+            // That a new user is active goes without saying.
+            let is_new = changed.contains(&"id");
+            if changed.contains(&"deactivated") && (!is_new || row["deactivated"] == true) {
+                facts.push((None, FactKey::UserStatus(id("id").parse().expect("an id"))));
+            }
+            facts
+        }
+        other => panic!("say which facts the rows of {other} belong to"),
+    }
+}
+
+/// An application on a database, and who writes with it.
+struct Writer {
+    app: App,
+    _feed: tokio_util::sync::DropGuard,
+}
+
+impl Writer {
+    async fn on(database: &TestDatabase) -> Self {
+        let options = storage::Options {
+            url: database.url.clone(),
+            write_connections: 2,
+            read_connections: 2,
+            pool_wait: Duration::from_secs(10),
+        };
+        let storage = Storage::connect(&options).await.expect("connects");
+        let cancel = CancellationToken::new();
+        let options = cache::Options::default();
+        let cache = Cache::start(storage.clone(), Clock::system(), options, cancel.clone());
+        Self { app: App::new(storage, cache), _feed: cancel.drop_guard() }
+    }
+}
+
+/// The system's next request.
+fn request() -> WriteContext {
+    WriteContext {
+        caller: Caller::trusted(),
+        actor: Actor::System,
+        request_id: Uuid::now_v7().to_string(),
+        fingerprint: [0; 32],
+        deadline: Instant::now() + Duration::from_secs(30),
+    }
+}
+
+fn id<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("an id")
+}
+
+fn user(name: &str, home: Option<&str>) -> UpsertUser {
+    UpsertUser {
+        id: Some(id(name)),
+        email: Email::parse(&format!("{name}@acme.example")).expect("an address"),
+        display_name: name.to_owned(),
+        picture_uri: String::new(),
+        home_organization: home.map(id),
+    }
+}
+
+/// Every write, in every way that changes other rows than the ways before.
+async fn do_everything(app: &App) {
+    write_directory(app).await;
+    write_groups(app).await;
+    write_portfolio(app).await;
+    write_members(app).await;
+    write_ends(app).await;
+}
+
+async fn write_directory(app: &App) {
+    let acme = NewOrganization {
+        id: Some(id("acme")),
+        display_name: "Acme".to_owned(),
+        domains: vec!["acme.example".to_owned()],
+        preset: Preset::InitiativePlanning,
+        default_visibility: None,
+    };
+    app.create_organization(&request(), &acme).await.expect("create_organization");
+    let names = ["ann", "bob", "cleo", "dan"];
+    let users: Vec<_> = names.iter().map(|name| Ok(user(name, Some("acme")))).collect();
+    app.upsert_users(&request(), &users).await.expect("upsert_users");
+    // Without a home; then given one; then only renamed.
+    let late =
+        |home, name: &str| [Ok(UpsertUser { display_name: name.to_owned(), ..user("eve", home) })];
+    for users in [late(None, "Eve"), late(Some("acme"), "Eve"), late(Some("acme"), "Evelyn")] {
+        app.upsert_users(&request(), &users).await.expect("upsert_users");
+    }
+    for role in [SiteRole::Guest, SiteRole::Viewer] {
+        let (acme, eve) = (id("acme"), id("eve"));
+        app.set_site_role(&request(), &acme, &eve, role).await.expect("set_site_role");
+    }
+}
+
+async fn write_groups(app: &App) {
+    for (group, name) in [("inner", "Inner"), ("outer", "Outer"), ("outer", "Renamed")] {
+        let group = UpsertGroup {
+            id: Some(id(group)),
+            organization: id("acme"),
+            display_name: name.to_owned(),
+        };
+        app.upsert_group(&request(), &group).await.expect("upsert_group");
+    }
+    let members: Vec<_> = ["user:bob", "user:eve", "group:inner"].map(|text| Ok(id(text))).to_vec();
+    let outer = id("outer");
+    let added = app.add_group_members(&request(), &outer, &members).await;
+    let changed = |outcome: &GroupMemberOutcome| matches!(outcome, GroupMemberOutcome::Changed(_));
+    assert!(added.expect("add_group_members").value.iter().all(changed));
+    let removed = app.remove_group_members(&request(), &outer, &members[..2]).await;
+    assert!(removed.expect("remove_group_members").value.iter().all(changed));
+}
+
+async fn write_portfolio(app: &App) {
+    let roadmap = CreatePortfolio {
+        id: Some(id("roadmap")),
+        organization: id("acme"),
+        display_name: "Roadmap".to_owned(),
+        portfolio_type: String::new(),
+        visibility: None,
+        organization_access_role: None,
+        owner: Some(id("ann")),
+    };
+    app.create_portfolio(&request(), &roadmap).await.expect("create_portfolio");
+    let contributor: RoleKey = id("contributor");
+    for (visibility, role) in [(Some(Visibility::Open), None), (None, Some(contributor))] {
+        let settings = UpdateAccessSettings {
+            portfolio: id("roadmap"),
+            visibility,
+            organization_access_role: role,
+            etag: None,
+        };
+        app.update_access_settings(&request(), &settings).await.expect("update_access_settings");
+    }
+}
+
+async fn write_members(app: &App) {
+    let subjects = ["user:bob", "user:cleo", "group:outer"];
+    let members = AddMembers {
+        portfolio: id("roadmap"),
+        members: subjects.map(|text| Ok(MemberSpec::Subject(id(text)))).to_vec(),
+        role: id("viewer"),
+        start_time: None,
+        end: End::After(3_600_000),
+    };
+    let added = app.add_members(&request(), &members).await.expect("add_members").value;
+    assert!(added.iter().all(|outcome| matches!(outcome, AddOutcome::Added(_))), "{added:?}");
+    let update = |role, expire_time| UpdateMember {
+        portfolio: id("roadmap"),
+        subject: id("user:bob"),
+        role,
+        expire_time,
+        etag: None,
+    };
+    for update in [update(Some(RoleKey::manager()), None), update(None, Some(None))] {
+        app.update_member(&request(), &update).await.expect("update_member");
+    }
+    for subject in ["user:cleo", "group:outer"] {
+        let remove = RemoveMember { portfolio: id("roadmap"), subject: id(subject), etag: None };
+        app.remove_member(&request(), &remove).await.expect("remove_member");
+    }
+}
+
+async fn write_ends(app: &App) {
+    let dan: UserId = id("dan");
+    app.deactivate_user(&request(), &dan).await.expect("deactivate_user");
+    app.reactivate_user(&request(), &dan).await.expect("reactivate_user");
+    let delete = DeletePortfolio { id: id("roadmap"), etag: None };
+    app.delete_portfolio(&request(), &delete).await.expect("delete_portfolio");
+}
+
+#[tokio::test]
+async fn evt_1_every_changed_fact_is_logged_in_its_transaction() {
+    let database = database().await;
+    observe(&database).await;
+    do_everything(&Writer::on(&database).await.app).await;
+    let observed = observed(&database).await;
+    let unlogged = unlogged(&observed);
+    assert!(unlogged.is_empty(), "\n  {}\n", unlogged.join("\n  "));
+
+    let written: BTreeSet<&str> = observed.iter().map(|row| row.table_name.as_str()).collect();
+    for (table, _) in FACTS {
+        let expected = !UNWRITTEN.contains(table);
+        assert_eq!(written.contains(table), expected, "whether {table} was written");
+    }
+}
+
+#[tokio::test]
+async fn a_fact_that_is_not_logged_is_noticed() {
+    let database = database().await;
+    observe(&database).await;
+    do_everything(&Writer::on(&database).await.app).await;
+    let connection = &mut connect(&database).await;
+    for (sql, expected) in [
+        ("UPDATE users SET deactivated = true WHERE id = 'bob'", true),
+        ("UPDATE users SET home_organization = NULL WHERE id = 'bob'", true),
+        ("UPDATE site_roles SET role = 'editor'", true),
+        ("DELETE FROM group_members", true),
+        ("UPDATE grants SET expire_time = now() WHERE NOT ownership", true),
+        ("UPDATE portfolios SET visibility = 'private'", true),
+        ("DELETE FROM role_permissions WHERE role = 'viewer'", true),
+        ("INSERT INTO service_accounts VALUES ('ci', 'acme', 'CI', false)", true),
+        ("UPDATE permissions SET internal_only = true WHERE name = 'epic.view'", true),
+        // These are no facts.
+        ("UPDATE portfolios SET display_name = 'x', version = version + 1", false),
+        ("UPDATE users SET display_name = 'x', email = id", false),
+        ("UPDATE groups SET display_name = 'x'", false),
+    ] {
+        let before = unlogged(&observed(&database).await).len();
+        connection.batch_execute(sql).await.expect("changes");
+        let after = unlogged(&observed(&database).await);
+        assert_eq!(after.len() > before, expected, "{sql}: {after:#?}");
+    }
+}
+
+#[tokio::test]
+async fn every_table_is_one_of_facts_or_is_not() {
+    #[derive(QueryableByName)]
+    struct Name {
+        #[diesel(sql_type = Text)]
+        name: String,
+    }
+    let database = database().await;
+    let sql = "SELECT relname::text AS name FROM pg_class
+               WHERE relkind IN ('r', 'p') AND relnamespace = 'public'::regnamespace";
+    let found: Vec<Name> =
+        diesel::sql_query(sql).load(&mut connect(&database).await).await.expect("answers");
+    let found: BTreeSet<&str> = found.iter().map(|row| row.name.as_str()).collect();
+    let facts = FACTS.iter().map(|(table, _)| *table);
+    let known: BTreeSet<&str> = facts.chain(NO_FACTS.iter().copied()).collect();
+    assert_eq!(found, known, "left: in the database; right: said here");
+}
+
+/// A write that is new must be done here too.
+#[test]
+fn every_write_of_the_application_is_done_here() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/app");
+    let mut writes = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a source");
+        for function in text.split("pub async fn ").skip(1) {
+            let (head, _) = function.split_once('{').expect("a body");
+            if head.contains("&WriteContext") {
+                writes.insert(head.split('(').next().unwrap_or(head).to_owned());
+            }
+        }
+    }
+    assert_eq!(writes, DONE.iter().map(|write| (*write).to_owned()).collect());
+    let here = include_str!("change_log_coverage.rs");
+    for write in DONE {
+        assert!(here.contains(&format!("app.{write}(")), "{write} is said to be done, and is not");
+    }
+}
