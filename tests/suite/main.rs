@@ -1,5 +1,7 @@
 //! The integration tests: one binary, since linking is the slow part.
 
+mod arbitrary_messages;
+mod bad_input;
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
@@ -11,6 +13,7 @@ mod house;
 mod oracle;
 mod policy_properties;
 mod process;
+mod raw;
 mod serving;
 mod two_processes;
 mod worlds;
