@@ -36,6 +36,8 @@ pub(super) struct CallLayer {
 struct Calls {
     /// Our methods by path, with the count of their successes.
     methods: HashMap<String, Counter>,
+    /// The count of all others.
+    others: Counter,
     max_message_bytes: usize,
     /// Cancelled when open streams have to end.
     stopping: CancellationToken,
@@ -56,7 +58,8 @@ impl CallLayer {
             (path, count)
         };
         let methods = methods().into_iter().map(success).collect();
-        Self { calls: Arc::new(Calls { methods, max_message_bytes, stopping }) }
+        let others = counter!(REQUESTS, "method" => "other", "code" => "");
+        Self { calls: Arc::new(Calls { methods, others, max_message_bytes, stopping }) }
     }
 }
 
@@ -115,7 +118,7 @@ impl Calls {
     /// Counts the call, and puts what the client gets into our terms.
     fn finish(&self, path: &str, response: Response<Body>) -> Response<Body> {
         let Some(successes) = self.methods.get(path) else {
-            return self.foreign(response);
+            return self.other(path, response);
         };
         // No status in the headers: a message follows, and success after it.
         let Some(status) = response.extensions().get::<Status>() else {
@@ -139,8 +142,11 @@ impl Calls {
 
     /// Health, reflection, and methods that nobody has. Their paths are the clients' to invent, so
     /// they are not counted one by one; all that stream are among them.
-    fn foreign(&self, response: Response<Body>) -> Response<Body> {
-        counter!(REQUESTS, "method" => "other", "code" => "").increment(1);
+    fn other(&self, path: &str, response: Response<Body>) -> Response<Body> {
+        self.others.increment(1);
+        if !path.starts_with("/grpc.") {
+            return response;
+        }
         let stopping = self.stopping.clone().cancelled_owned();
         response.map(|body| {
             Body::new(EndingBody { inner: body, stopping: Box::pin(stopping), ended: false })
