@@ -1,7 +1,13 @@
+pub mod app;
 pub mod cache;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod embedded_postgres;
+pub mod grpc;
 pub mod policy;
 pub mod proto;
+pub mod server;
 pub mod storage;
+pub mod telemetry;

@@ -4,6 +4,7 @@
 //! may do what with `policy`, on facts read in that same transaction.
 
 mod access_settings;
+mod add_members;
 mod authorize;
 mod check;
 mod directory;
@@ -15,20 +16,26 @@ mod users;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 pub use access_settings::UpdateAccessSettings;
+pub use add_members::{AddMembers, End};
 pub use check::{CheckPermission, Checked};
 pub use directory::NewOrganization;
 pub use groups::{GroupMemberOutcome, GroupPage, UpsertGroup};
-pub use members::{AddMembers, End, RemoveMember, RemovedMember, UpdateMember};
+pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use portfolios::{CreatePortfolio, DeletePortfolio};
-pub use users::{Upserted, UpsertUser, UserOutcome, UserWithSiteRoles};
+pub use users::{UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
 
+use self::authorize::Acting;
 use crate::cache::Cache;
 use crate::domain::caller::{Actor, Caller};
 use crate::domain::refusal::Refusal;
 use crate::domain::revision::Token;
-use crate::storage::{self, AsyncFunc, Failure, Read, Scope, Storage, Write, WriteContext, Written};
+use crate::domain::{OrganizationId, PortfolioId};
+use crate::storage::{
+    self, AsyncFunc, Failure, Read, Scope, Storage, Write, WriteContext, Written,
+};
 
 /// The application: what the services of `grpc` call.
 #[derive(Clone, Debug)]
@@ -104,18 +111,10 @@ impl App {
     where
         F: for<'r> AsyncFn(&'r mut Read) -> Result<T, Failure>
             + for<'r> AsyncFunc<&'r mut Read, Result<T, Failure>, Fut: Send>,
-        T: Send,
     {
-        let (value, token) = self
-            .storage
-            .read(context.deadline, async |read| {
-                let value = body(read).await?;
-                // Every shard: a read may have looked at several organizations.
-                let heads = read.heads();
-                Ok::<_, Failure>((value, heads.position().token_of_all(heads.epoch)))
-            })
-            .await?;
-        Ok(Answer { value, token })
+        let (value, heads) = self.storage.read(context.deadline, body).await?;
+        // Every shard: a read may have looked at several organizations.
+        Ok(Answer { value, token: heads.position().token_of_all(heads.epoch) })
     }
 
     async fn write<T, F>(
@@ -132,4 +131,54 @@ impl App {
         let Written { outcome, token } = self.storage.write(context, scopes, body).await?;
         Ok(Answer { value: outcome, token })
     }
+
+    /// Writes on a portfolio, under its organization's lock. Whoever may not know of the portfolio
+    /// is refused before, by the statements that an unknown one takes (VIS-4), and so holds no
+    /// lock that others wait for; a retry of a request after which the actor no longer knows of it
+    /// still gets the first outcome (BAD-3).
+    async fn write_on<T, F>(
+        &self,
+        context: &WriteContext,
+        id: &PortfolioId,
+        body: F,
+    ) -> Result<Answer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>,
+    {
+        let (entry, _) = self
+            .storage
+            .read(context.deadline, async |read| {
+                let now = read.heads().now;
+                match Acting::on(read, &context.actor, now, id, &[]).await {
+                    Ok(acting) => Ok(Entry::Open(acting.portfolio.organization)),
+                    Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
+                        Some(first) => Ok(Entry::Replayed(first)),
+                        None => Err(Failure::Refused(refusal)),
+                    },
+                    Err(failure) => Err(failure),
+                }
+            })
+            .await?;
+        match entry {
+            Entry::Open(organization) => {
+                self.write(context, [Scope::Organization(organization)], body).await
+            }
+            Entry::Replayed(Written { outcome, token }) => Ok(Answer { value: outcome, token }),
+        }
+    }
+}
+
+enum Entry<T> {
+    Open(OrganizationId),
+    Replayed(Written<T>),
+}
+
+/// An id for what the client did not name.
+fn generated<T: std::str::FromStr>() -> Result<T, Refusal>
+where
+    T::Err: std::fmt::Display,
+{
+    Uuid::now_v7().to_string().parse().map_err(|error| Refusal::field("id", error))
 }

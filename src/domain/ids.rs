@@ -122,6 +122,21 @@ id!(
     RoleKey
 );
 
+impl RoleKey {
+    /// The built-in manager: the role whose unexpiring direct grants keep a portfolio managed
+    /// (MEM-6).
+    #[must_use]
+    pub fn manager() -> Self {
+        Self(super::role::MANAGER.into())
+    }
+
+    /// The built-in viewer: what openness gives by default (VIS-3).
+    #[must_use]
+    pub fn viewer() -> Self {
+        Self(super::role::VIEWER.into())
+    }
+}
+
 /// Whom a grant is given to and whom a check asks about.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -4,6 +4,7 @@ pub mod access_settings;
 pub mod caller;
 pub mod directory;
 pub mod fact;
+pub mod group_nesting;
 pub mod ids;
 pub mod membership;
 pub mod page;

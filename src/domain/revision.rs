@@ -75,6 +75,13 @@ impl Position {
         let entries = shard.into_iter().chain([Shard::GLOBAL]).map(at).collect();
         Token { epoch, entries }
     }
+
+    /// The token for what was read here about any organization.
+    #[must_use]
+    pub fn token_of_all(&self, epoch: Epoch) -> Token {
+        let shards = (0..).map_while(Shard::new);
+        Token { epoch, entries: shards.map(|shard| (shard, self.sequence(shard))).collect() }
+    }
 }
 
 /// A consistency token: a position, never a lease. Opaque to clients (REV-4).

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::access_settings::Visibility;
 use super::ids::RoleKey;
 use super::permission::PermissionName;
 
@@ -105,6 +106,22 @@ impl Preset {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         (name == Self::InitiativePlanning.as_str()).then_some(Self::InitiativePlanning)
+    }
+
+    /// The visibility of portfolios where neither the organization nor the portfolio says.
+    #[must_use]
+    pub fn default_visibility(self) -> Visibility {
+        match self {
+            Self::InitiativePlanning => Visibility::Private,
+        }
+    }
+
+    /// What openness gives where the portfolio does not say (VIS-3).
+    #[must_use]
+    pub fn organization_access_role(self) -> RoleKey {
+        match self {
+            Self::InitiativePlanning => RoleKey::viewer(),
+        }
     }
 
     /// The built-in roles, in the order manager, contributor, viewer, assessor.

@@ -87,3 +87,27 @@ pub fn routes(
     routes.dedup();
     routes
 }
+
+/// The earliest instant after `at` at which the clock alone changes what the subject's grants give
+/// on the portfolio: one of them begins or ends. None: never.
+#[must_use]
+pub fn next_change(
+    snapshot: &Snapshot,
+    subject: &Subject,
+    portfolio: &str,
+    at: Timestamp,
+) -> Option<Timestamp> {
+    let (found, portfolio) = (snapshot.resolve(subject)?, snapshot.portfolio(portfolio)?);
+    let sources = snapshot.explicit_sources(portfolio, found);
+    sources.filter_map(|source| source.period.next_change(at)).min()
+}
+
+/// Whether the subject is in a group, directly or not.
+#[must_use]
+pub fn is_in_group(snapshot: &Snapshot, subject: &Subject, group: &GroupId) -> bool {
+    let group = snapshot.resolve(&Subject::Group(group.clone()));
+    let (Some(found), Some(group)) = (snapshot.resolve(subject), group) else {
+        return false;
+    };
+    snapshot.closures(found.party).any(|closure| closure.binary_search(&group.id).is_ok())
+}

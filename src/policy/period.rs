@@ -31,6 +31,12 @@ impl Period {
         at < self.end && self.start < self.end
     }
 
+    /// When it begins or ends next after this instant.
+    pub fn next_change(self, at: Timestamp) -> Option<Timestamp> {
+        let bounds = [self.start, self.end].into_iter();
+        bounds.filter(|bound| at < *bound && *bound != Self::ALWAYS.end).min()
+    }
+
     pub fn is_unending(self) -> bool {
         self.end == Self::ALWAYS.end
     }

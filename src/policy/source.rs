@@ -89,7 +89,7 @@ impl Snapshot {
     }
 
     /// For a group its own closure, for anyone else the closures of the groups they are in.
-    fn closures<'a>(&'a self, party: &'a Party) -> impl Iterator<Item = &'a [u32]> {
+    pub(super) fn closures<'a>(&'a self, party: &'a Party) -> impl Iterator<Item = &'a [u32]> {
         let own = party.closure();
         let groups = if own.is_some() { &[] } else { party.groups.as_ref() };
         own.into_iter().chain(groups.iter().filter_map(|group| self.party(*group)?.closure()))

@@ -34,7 +34,6 @@ pub struct Storage {
     pub(super) writes: Pool<AsyncPgConnection>,
     pub(super) reads: Pool<AsyncPgConnection>,
     pub(super) feed: Pool<AsyncPgConnection>,
-    pub(super) pool_wait: Duration,
 }
 
 /// The feed polls on one connection and loads organizations on two more.
@@ -63,11 +62,10 @@ impl Storage {
             writes: pool(options.write_connections).await.map_err(failed)?,
             reads: pool(options.read_connections).await.map_err(failed)?,
             feed: pool(FEED_CONNECTIONS).await.map_err(failed)?,
-            pool_wait: options.pool_wait,
         })
     }
 
-    /// Takes a connection, waiting for `pool_wait` at the most and never beyond the deadline.
+    /// Takes a connection, waiting for the pool's time limit at the most and never beyond the deadline.
     pub(super) async fn take(
         &self,
         pool: &Pool<AsyncPgConnection>,

@@ -20,11 +20,11 @@ pub struct Read {
 const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
 
 impl Storage {
-    /// Runs `body` on one consistent state of the primary.
+    /// Runs `body` on one consistent state of the primary; also returns where that state is.
     ///
     /// # Errors
     /// Those of `body`, and [`Error`] where the database cannot be asked.
-    pub async fn read<T, E, F>(&self, deadline: Instant, body: F) -> Result<T, E>
+    pub async fn read<T, E, F>(&self, deadline: Instant, body: F) -> Result<(T, FeedHeads), E>
     where
         E: From<Error>,
         F: for<'r> AsyncFn(&'r mut Read) -> Result<T, E>
@@ -45,7 +45,7 @@ impl Storage {
             + for<'r> AsyncFunc<&'r mut Read, Result<T, E>, Fut: Send>,
     {
         let connection = self.take(&self.feed, deadline).await?;
-        within(deadline, run(connection, body)).await
+        within(deadline, run(connection, body)).await.map(|(outcome, _)| outcome)
     }
 
     /// Asks where the shards stand: one statement, without a transaction.
@@ -65,7 +65,7 @@ impl Storage {
     }
 }
 
-async fn run<T, E, F>(mut connection: Connection, body: F) -> Result<T, E>
+async fn run<T, E, F>(mut connection: Connection, body: F) -> Result<(T, FeedHeads), E>
 where
     E: From<Error>,
     F: for<'r> AsyncFn(&'r mut Read) -> Result<T, E>
@@ -78,7 +78,7 @@ where
     let outcome = body(&mut read).await;
     // Nothing was written: how it ends makes no difference to the outcome.
     let _ = AnsiTransactionManager::rollback_transaction(read.connection()).await;
-    outcome
+    outcome.map(|outcome| (outcome, heads))
 }
 
 /// Ends a future at the deadline; the dropped transaction's connection is discarded by the pool.

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use super::read::within;
 use super::schema::{change_log, cluster, feed_heads, organizations};
-use super::{Change, Error, Failure, Storage, Transaction, request_outcomes, timestamps};
+use super::{Change, Error, Failure, Read, Storage, Transaction, request_outcomes, timestamps};
 use crate::domain::caller::{Actor, Caller};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::{Epoch, Shard, Token};
@@ -372,6 +372,21 @@ impl Write {
     /// Logs a change with the commit.
     pub fn record(&mut self, change: Change) {
         self.changes.push(change);
+    }
+}
+
+impl Read {
+    /// What a request was answered before, if it was.
+    ///
+    /// # Errors
+    /// The request id was used for another request; the database cannot be asked.
+    pub async fn first_outcome<T: DeserializeOwned>(
+        &mut self,
+        context: &WriteContext,
+    ) -> Result<Option<Written<T>>, Failure> {
+        let now = timestamps::to_sql(self.heads().now);
+        let first = request_outcomes::find(self.connection(), context, now).await?;
+        first.map(|first| replay(context, first)).transpose()
     }
 }
 

@@ -1,0 +1,74 @@
+use super::authorize::Acting;
+use super::portfolios::{require_etag, require_openness_role};
+use super::{Answer, App, Context, Error};
+use crate::domain::access_settings::{AccessSettings, Visibility};
+use crate::domain::permission::ACCESS_MANAGE;
+use crate::domain::portfolio::Portfolio;
+use crate::domain::{PortfolioId, RoleKey};
+use crate::storage::WriteContext;
+
+/// Access settings to change; what is not given stays.
+#[derive(Clone, Debug)]
+pub struct UpdateAccessSettings {
+    /// Of which portfolio.
+    pub portfolio: PortfolioId,
+    /// The new visibility.
+    pub visibility: Option<Visibility>,
+    /// The new organization access role.
+    pub organization_access_role: Option<RoleKey>,
+    /// Only if the portfolio is still in this state.
+    pub etag: Option<String>,
+}
+
+impl App {
+    /// A portfolio with its access settings, for those who manage them.
+    ///
+    /// # Errors
+    /// No such portfolio, `access.manage` missing.
+    pub async fn get_access_settings(
+        &self,
+        context: &Context,
+        id: &PortfolioId,
+    ) -> Result<Answer<Portfolio>, Error> {
+        self.read(context, async |read| {
+            let now = read.heads().now;
+            let acting = Acting::with(read, &context.actor, now, id, &[], ACCESS_MANAGE).await?;
+            Ok(acting.portfolio)
+        })
+        .await
+    }
+
+    /// Changes visibility and organization access role.
+    ///
+    /// # Errors
+    /// No such portfolio, `access.manage` missing, a role above the actor's own or one that
+    /// openness must not give, another state than the etag's.
+    pub async fn update_access_settings(
+        &self,
+        context: &WriteContext,
+        request: &UpdateAccessSettings,
+    ) -> Result<Answer<Portfolio>, Error> {
+        self.write_on(context, &request.portfolio, async |write| {
+            let (actor, now) = (write.actor().clone(), write.now());
+            let acting =
+                Acting::with(write, &actor, now, &request.portfolio, &[], ACCESS_MANAGE).await?;
+            let before = &acting.portfolio;
+            require_etag(before, request.etag.as_deref())?;
+            if let Some(role) = &request.organization_access_role {
+                require_openness_role(&acting.scene, role)?;
+                acting.may_give(role)?;
+            }
+            let role = request.organization_access_role.as_ref();
+            let current = &before.settings;
+            let settings = AccessSettings {
+                visibility: request.visibility.unwrap_or(current.visibility),
+                organization_access_role: role.unwrap_or(&current.organization_access_role).clone(),
+            };
+            if settings == *current {
+                return Ok(before.clone());
+            }
+            write.update_access_settings(before, settings).await
+        })
+        .await
+    }
+}

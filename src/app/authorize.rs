@@ -1,0 +1,199 @@
+//! Who may do what to a portfolio: the same decider that answers checks, asked about ourselves, on
+//! facts read in the transaction that acts on the answer.
+
+use crate::domain::caller::Actor;
+use crate::domain::fact::GrantFact;
+use crate::domain::permission::{MEMBERS_VIEW, PermissionName};
+use crate::domain::portfolio::{Portfolio, PortfolioState};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
+use crate::policy::{self, Global, Holdings, Query, Snapshot};
+use crate::storage::facts::Question;
+use crate::storage::{Error, Failure, Transaction};
+
+/// The facts about a few subjects and at most one portfolio, compiled.
+#[derive(Debug)]
+pub(super) struct Scene {
+    pub(super) global: Global,
+    pub(super) snapshot: Snapshot,
+    pub(super) at: Timestamp,
+    grants: Vec<GrantFact>,
+}
+
+impl Scene {
+    /// Reads what a decision about these subjects needs, and compiles it.
+    pub(super) async fn load(
+        transaction: &mut Transaction,
+        question: &Question<'_>,
+        at: Timestamp,
+    ) -> Result<Self, Error> {
+        let answer = transaction.facts_for(question).await?;
+        let global = Global::compile(answer.global);
+        let grants =
+            answer.organization.portfolios.first().map(|p| p.grants.clone()).unwrap_or_default();
+        let snapshot = Snapshot::compile(answer.organization, &global);
+        Ok(Self { global, snapshot, at, grants })
+    }
+
+    /// The roles with which a subject is directly granted here, now.
+    pub(super) fn roles_of(&self, subject: &Subject) -> impl Iterator<Item = &RoleKey> {
+        let in_force = |grant: &&GrantFact| {
+            grant.start_time.is_none_or(|start| start <= self.at)
+                && grant.expire_time.is_none_or(|expire| self.at < expire)
+        };
+        let of_subject = move |grant: &&GrantFact| grant.subject == *subject;
+        self.grants.iter().filter(of_subject).filter(in_force).map(|grant| &grant.role)
+    }
+}
+
+/// A portfolio that the actor knows of, and everything needed to decide about it.
+#[derive(Debug)]
+pub(super) struct Acting {
+    pub(super) scene: Scene,
+    pub(super) portfolio: Portfolio,
+    actor: Option<Subject>,
+}
+
+impl Acting {
+    /// Finds the portfolio for the actor, or says that there is none (VIS-4). `others` are further
+    /// subjects that the act is about. An unknown portfolio takes the same statements as an
+    /// invisible one.
+    pub(super) async fn on(
+        transaction: &mut Transaction,
+        actor: &Actor,
+        at: Timestamp,
+        id: &PortfolioId,
+        others: &[Subject],
+    ) -> Result<Self, Failure> {
+        let portfolio = transaction.portfolio(id).await?;
+        let actor = actor.subject();
+        let subjects: Vec<Subject> = actor.iter().chain(others).cloned().collect();
+        // Any id is an id of an organization: that of an unknown portfolio finds nothing.
+        let unknown = id.as_str().parse::<OrganizationId>();
+        let organization = match (&portfolio, &unknown) {
+            (Some(portfolio), _) => &portfolio.organization,
+            (None, Ok(organization)) => organization,
+            (None, Err(_)) => return Err(Refusal::portfolio_not_found(id).into()),
+        };
+        let question = Question { organization, portfolio: Some(id), subjects: &subjects };
+        let scene = Scene::load(transaction, &question, at).await?;
+        if let Some(Subject::User(user)) = &actor
+            && scene.global.is_deactivated(user.as_str())
+        {
+            let message = format!("the user `{user}` is deactivated and may do nothing");
+            return Err(Refusal::new(Reason::ActorDeactivated, message).into());
+        }
+        let listed = actor.as_ref().is_none_or(|actor| {
+            policy::may_list(&scene.global, &scene.snapshot, actor, id.as_str(), at)
+        });
+        match portfolio.filter(|portfolio| portfolio.state == PortfolioState::Active) {
+            Some(portfolio) if listed => Ok(Self { scene, portfolio, actor }),
+            _ => Err(Refusal::portfolio_not_found(id).into()),
+        }
+    }
+
+    /// The same, for an act that needs a permission (AUT-1).
+    pub(super) async fn with(
+        transaction: &mut Transaction,
+        actor: &Actor,
+        at: Timestamp,
+        id: &PortfolioId,
+        others: &[Subject],
+        permission: &str,
+    ) -> Result<Self, Failure> {
+        let acting = Self::on(transaction, actor, at, id, others).await?;
+        acting.require(permission)?;
+        Ok(acting)
+    }
+
+    /// Refuses an actor who lacks a permission. The system lacks none (AUT-2).
+    pub(super) fn require(&self, permission: &str) -> Result<(), Refusal> {
+        let Some(actor) = &self.actor else { return Ok(()) };
+        let query = Query {
+            subject: actor,
+            permission,
+            portfolio: self.portfolio.id.as_str(),
+            author: None,
+            at: self.scene.at,
+        };
+        let decision = policy::check(&self.scene.global, &self.scene.snapshot, &query);
+        if decision.is_ok_and(|decision| decision.allowed) {
+            return Ok(());
+        }
+        Err(permission_missing(permission, &self.portfolio.id))
+    }
+
+    /// Members are seen by those who hold `members.view`; one's own membership by oneself.
+    pub(super) fn require_view_of(&self, subject: &Subject) -> Result<(), Refusal> {
+        if self.actor.as_ref() == Some(subject) { Ok(()) } else { self.require(MEMBERS_VIEW) }
+    }
+
+    fn held_by_actor(&self, at: Timestamp) -> Option<Holdings> {
+        let actor = self.actor.as_ref()?;
+        let id = self.portfolio.id.as_str();
+        Some(policy::holdings(&self.scene.global, &self.scene.snapshot, actor, id, at))
+    }
+
+    /// The ceiling (ROL-7): nobody gives a role that holds more than they do here.
+    pub(super) fn may_give(&self, role: &RoleKey) -> Result<(), Refusal> {
+        let given = policy::role_holdings(&self.scene.snapshot, role.as_str()).unwrap_or_default();
+        self.above(self.scene.at, &given, || format!("the role `{role}` holds more than you do"))
+    }
+
+    /// The ceiling (ROL-7): nobody changes or removes someone who holds more.
+    pub(super) fn may_change(&self, subject: &Subject) -> Result<(), Refusal> {
+        let id = self.portfolio.id.as_str();
+        let held = policy::explicit_holdings(&self.scene.snapshot, subject, id, self.scene.at);
+        self.above(self.scene.at, &held, || format!("`{subject}` holds more than you do"))
+    }
+
+    /// Nobody prolongs their own access (MEM-9): what the actor gives to themselves, or to a group
+    /// they are in, they must hold without it just as long.
+    pub(super) fn may_prolong(
+        &self,
+        subject: &Subject,
+        role: &RoleKey,
+        expire_time: Option<Timestamp>,
+    ) -> Result<(), Refusal> {
+        let concerned = |actor: &Subject| match subject {
+            Subject::Group(group) => policy::is_in_group(&self.scene.snapshot, actor, group),
+            _ => actor == subject,
+        };
+        if !self.actor.as_ref().is_some_and(concerned) {
+            return Ok(());
+        }
+        let last = expire_time.map_or(Timestamp::MAX, |expire| expire.plus_millis(-1));
+        let given = policy::role_holdings(&self.scene.snapshot, role.as_str()).unwrap_or_default();
+        let held = self.held_by_actor(last).unwrap_or_default();
+        if held.covers(given.table()).is_ok() {
+            return Ok(());
+        }
+        let message = "nobody prolongs their own access; ask another manager";
+        Err(Refusal::new(Reason::OwnAccessProlonged, message).with("subject", subject))
+    }
+
+    fn above(
+        &self,
+        at: Timestamp,
+        wanted: &Holdings,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Refusal> {
+        let Some(held) = self.held_by_actor(at) else { return Ok(()) };
+        let Err(excess) = held.covers(wanted.table()) else { return Ok(()) };
+        let excess: Vec<&str> = excess.iter().map(PermissionName::as_str).collect();
+        let excess = excess.join(", ");
+        let message = format!("{}: {excess}", what());
+        Err(Refusal::new(Reason::RoleAboveOwn, message).with("permissions", excess))
+    }
+}
+
+/// What an actor is told who knows the portfolio but lacks the permission.
+pub(super) fn permission_missing(permission: &str, portfolio: &PortfolioId) -> Refusal {
+    let message = format!(
+        "this needs `{permission}` on portfolio `{portfolio}`; its managers can give a role that \
+         holds it"
+    );
+    Refusal::new(Reason::PermissionMissing, message)
+        .with("permission", permission)
+        .with("portfolio", portfolio)
+}

@@ -1,0 +1,250 @@
+use uuid::Uuid;
+
+use super::authorize::{Acting, Scene};
+use super::{Answer, App, Context, Error, generated};
+use crate::domain::access_settings::{AccessSettings, Visibility};
+use crate::domain::caller::Actor;
+use crate::domain::membership::{Grant, GrantSource};
+use crate::domain::permission::PORTFOLIO_DELETE;
+use crate::domain::portfolio::{Portfolio, PortfolioState};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, UserId};
+use crate::policy;
+use crate::storage::facts::Question;
+use crate::storage::grants::MemberChange;
+use crate::storage::{Failure, Scope, Write, WriteContext};
+
+/// A portfolio to create.
+#[derive(Clone, Debug)]
+pub struct CreatePortfolio {
+    /// Generated if not given.
+    pub id: Option<PortfolioId>,
+    /// Whose portfolio it will be.
+    pub organization: OrganizationId,
+    /// What people call it.
+    pub display_name: String,
+    /// A word of the client's; may be empty.
+    pub portfolio_type: String,
+    /// The organization's default if not given (VIS-5).
+    pub visibility: Option<Visibility>,
+    /// The preset's default if not given.
+    pub organization_access_role: Option<RoleKey>,
+    /// The actor if not given; the system must name one (AUT-2).
+    pub owner: Option<UserId>,
+}
+
+/// A portfolio to delete.
+#[derive(Clone, Debug)]
+pub struct DeletePortfolio {
+    /// Which.
+    pub id: PortfolioId,
+    /// Only if it is still in this state.
+    pub etag: Option<String>,
+}
+
+impl App {
+    /// Creates a portfolio, with its owner as the first manager (VIS-1).
+    ///
+    /// # Errors
+    /// An actor who may not, a taken id, an owner who is not an active internal user, a role that
+    /// openness must not give.
+    pub async fn create_portfolio(
+        &self,
+        context: &WriteContext,
+        request: &CreatePortfolio,
+    ) -> Result<Answer<Portfolio>, Error> {
+        let id = request.id.clone().map_or_else(generated, Ok)?;
+        let scope = Scope::Organization(request.organization.clone());
+        self.write(context, [scope], async |write| create(write, request, &id).await).await
+    }
+
+    /// A portfolio, for those who may list it.
+    ///
+    /// # Errors
+    /// No such portfolio, as far as the actor may know.
+    pub async fn get_portfolio(
+        &self,
+        context: &Context,
+        id: &PortfolioId,
+    ) -> Result<Answer<Portfolio>, Error> {
+        self.read(context, async |read| {
+            let now = read.heads().now;
+            Ok(Acting::on(read, &context.actor, now, id, &[]).await?.portfolio)
+        })
+        .await
+    }
+
+    /// Deletes a portfolio for good (VIS-9).
+    ///
+    /// # Errors
+    /// No such portfolio, `portfolio.delete` missing, another state than the etag's.
+    pub async fn delete_portfolio(
+        &self,
+        context: &WriteContext,
+        request: &DeletePortfolio,
+    ) -> Result<Answer<Portfolio>, Error> {
+        self.write_on(context, &request.id, async |write| {
+            let (actor, now) = (write.actor().clone(), write.now());
+            let acting =
+                Acting::with(write, &actor, now, &request.id, &[], PORTFOLIO_DELETE).await?;
+            require_etag(&acting.portfolio, request.etag.as_deref())?;
+            write.delete_portfolio(&acting.portfolio).await
+        })
+        .await
+    }
+}
+
+/// Refuses a change of another state than the client has seen.
+pub(super) fn require_etag(portfolio: &Portfolio, etag: Option<&str>) -> Result<(), Refusal> {
+    match etag {
+        Some(etag) if etag != portfolio.etag() => Err(Refusal::etag_mismatch("portfolio")),
+        _ => Ok(()),
+    }
+}
+
+async fn create(
+    write: &mut Write,
+    request: &CreatePortfolio,
+    id: &PortfolioId,
+) -> Result<Portfolio, Failure> {
+    let (actor, now) = (write.actor().clone(), write.now());
+    let owner = owner(&actor, request)?;
+    let organization = write
+        .organization(&request.organization)
+        .await?
+        .ok_or_else(|| Refusal::organization_not_found(&request.organization))?;
+    let owning = Subject::User(owner.clone());
+    let subjects: Vec<Subject> = actor.subject().into_iter().chain([owning.clone()]).collect();
+    let question =
+        Question { organization: &organization.id, portfolio: None, subjects: &subjects };
+    let scene = Scene::load(write, &question, now).await?;
+    authorize_creation(write, &scene, &actor).await?;
+    require_owner(write, &scene, &owner).await?;
+    let default_role = organization.preset.organization_access_role();
+    let role = request.organization_access_role.clone().unwrap_or(default_role);
+    require_openness_role(&scene, &role)?;
+    let portfolio = Portfolio {
+        id: id.clone(),
+        organization: organization.id.clone(),
+        display_name: request.display_name.clone(),
+        portfolio_type: request.portfolio_type.clone(),
+        author: actor.subject(),
+        owner: Some(owner),
+        state: PortfolioState::Active,
+        settings: AccessSettings {
+            visibility: request.visibility.unwrap_or(organization.default_visibility),
+            organization_access_role: role,
+        },
+        create_time: now,
+        update_time: now,
+        version: 1,
+    };
+    if !write.insert_portfolio(&portfolio).await? {
+        // Nothing about whose it is (VIS-4).
+        let message = format!("the portfolio id `{id}` is taken; choose another");
+        return Err(Refusal::new(Reason::IdTaken, message).with("portfolio", id).into());
+    }
+    let grant = ownership(&portfolio, &owning);
+    let change = MemberChange {
+        organization: &portfolio.organization,
+        portfolio: &portfolio.id,
+        subject: &owning,
+        what: "member.added",
+        revoked: &[],
+        given: std::slice::from_ref(&grant),
+    };
+    write.change_member(&change).await?;
+    Ok(portfolio)
+}
+
+fn owner(actor: &Actor, request: &CreatePortfolio) -> Result<UserId, Refusal> {
+    match (&request.owner, actor) {
+        (Some(owner), _) | (None, Actor::User(owner)) => Ok(owner.clone()),
+        (None, Actor::System | Actor::ServiceAccount(_)) => {
+            let description = "must name a user: only a person who creates becomes owner unasked";
+            Err(Refusal::field("portfolio.owner", description))
+        }
+    }
+}
+
+async fn authorize_creation(
+    write: &mut Write,
+    scene: &Scene,
+    actor: &Actor,
+) -> Result<(), Failure> {
+    let Some(subject) = actor.subject() else { return Ok(()) };
+    if let Actor::User(id) = actor {
+        match write.user(id).await? {
+            None => {
+                let message = format!("there is no user `{id}` to act for");
+                return Err(Refusal::new(Reason::ActorUnknown, message).into());
+            }
+            Some(user) if user.deactivated => {
+                let message = format!("the user `{id}` is deactivated and may do nothing");
+                return Err(Refusal::new(Reason::ActorDeactivated, message).into());
+            }
+            Some(_) => {}
+        }
+    }
+    if policy::may_create_portfolios(&scene.global, &scene.snapshot, &subject) {
+        return Ok(());
+    }
+    let message = "only site editors of the organization create portfolios";
+    Err(Refusal::new(Reason::SiteRoleMissing, message).with("site_role", "editor").into())
+}
+
+/// The owner is an active internal user (VIS-1).
+async fn require_owner(write: &mut Write, scene: &Scene, owner: &UserId) -> Result<(), Failure> {
+    let subject = Subject::User(owner.clone());
+    let Some(user) = write.user(owner).await? else {
+        return Err(Refusal::subject_not_found(&subject).into());
+    };
+    if user.deactivated {
+        let message = format!("the user `{owner}` is deactivated; name an active owner");
+        return Err(Refusal::new(Reason::UserDeactivated, message).with("user", owner).into());
+    }
+    if !policy::is_internal(&scene.snapshot, &subject) {
+        let message = format!("`{owner}` is external to the organization; owners are internal");
+        return Err(Refusal::new(Reason::NotEligible, message).with("user", owner).into());
+    }
+    Ok(())
+}
+
+/// What openness gives never manages access (ROL-7).
+pub(super) fn require_openness_role(scene: &Scene, role: &RoleKey) -> Result<(), Refusal> {
+    let Some(holdings) = policy::role_holdings(&scene.snapshot, role.as_str()) else {
+        return Err(role_not_found(role));
+    };
+    let never = crate::domain::permission::NEVER_BY_OPENNESS;
+    let managing: Vec<&str> =
+        never.into_iter().filter(|name| holdings.table().contains_key(*name)).collect();
+    if managing.is_empty() {
+        return Ok(());
+    }
+    let managing = managing.join(", ");
+    let message = format!("openness must not give the role `{role}`, which holds {managing}");
+    Err(Refusal::new(Reason::OrganizationRoleForbidden, message)
+        .with("role", role)
+        .with("permissions", managing))
+}
+
+/// No role of this key in the portfolio's organization.
+pub(super) fn role_not_found(role: &RoleKey) -> Refusal {
+    let message = format!("the organization has no role `{role}`");
+    Refusal::new(Reason::RoleNotFound, message).with("role", role)
+}
+
+fn ownership(portfolio: &Portfolio, owner: &Subject) -> Grant {
+    Grant {
+        id: Uuid::now_v7(),
+        portfolio: portfolio.id.clone(),
+        subject: owner.clone(),
+        role: RoleKey::manager(),
+        source: GrantSource::Creation,
+        ownership: true,
+        start_time: None,
+        expire_time: None,
+        create_time: portfolio.create_time,
+        revoke_time: None,
+    }
+}

@@ -1,0 +1,202 @@
+//! Makes the changes of a plan, in its order, as few calls as the limits allow.
+
+use indicatif::ProgressBar;
+use uuid::Uuid;
+
+use super::change::{Change, Differences, Terms};
+use crate::cli::text;
+use crate::domain::Subject;
+use crate::grpc::client::{CallError, Client, reason_name};
+use crate::proto::v1;
+
+/// Half of what a server accepts by default.
+const BATCH: usize = 500;
+
+/// A change that the server did not make, and why.
+pub(super) type Refused = (String, String);
+
+/// Makes the changes. What a rule forbids is collected, and the rest goes on (MEM-2).
+///
+/// # Errors
+/// The server cannot answer; what was done so far stays, and another run does the rest.
+pub(super) async fn act(
+    client: &Client,
+    changes: &[Change],
+    bar: &ProgressBar,
+) -> Result<Vec<Refused>, CallError> {
+    let mut refused = Vec::new();
+    for joined in changes.chunk_by(Change::joins) {
+        for batch in joined.chunks(BATCH) {
+            match make(client, batch).await {
+                Ok(refusals) => refused.extend(refusals),
+                Err(error) if is_about_the_change(&error) => {
+                    let one = |change: &Change| (change.to_string(), error.to_string());
+                    refused.extend(batch.iter().map(one));
+                }
+                Err(error) => return Err(error),
+            }
+            bar.inc(u64::try_from(batch.len()).unwrap_or_default());
+        }
+    }
+    Ok(refused)
+}
+
+/// Whether the server understood and refused, so that the other changes have a chance.
+fn is_about_the_change(error: &CallError) -> bool {
+    matches!(
+        error.code,
+        "ALREADY_EXISTS"
+            | "FAILED_PRECONDITION"
+            | "INVALID_ARGUMENT"
+            | "NOT_FOUND"
+            | "PERMISSION_DENIED"
+    )
+}
+
+/// One call for changes that join.
+async fn make(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallError> {
+    let Some(first) = batch.first() else { return Ok(Vec::new()) };
+    match first {
+        Change::CreateOrganization(organization) => {
+            let (request_id, organization) = (request_id(), Some(organization.clone()));
+            let request = v1::CreateOrganizationRequest { request_id, organization };
+            client.create_organization(request).await?;
+        }
+        Change::CreateUser(_) | Change::UpdateUser(..) => return users(client, batch).await,
+        Change::CreateGroup(group) | Change::UpdateGroup(group, _) => {
+            let (request_id, group) = (request_id(), Some(group.clone()));
+            client.upsert_group(v1::UpsertGroupRequest { request_id, group }).await?;
+        }
+        Change::AddGroupMember { group, .. } => {
+            return group_members(client, group, batch).await;
+        }
+        Change::CreatePortfolio { portfolio, organization_access_role } => {
+            let request = v1::CreatePortfolioRequest {
+                request_id: request_id(),
+                portfolio: Some(portfolio.clone()),
+                organization_access_role: organization_access_role.clone(),
+            };
+            client.create_portfolio(request).await?;
+        }
+        Change::UpdateSettings(settings, was) => {
+            client.update_access_settings(settings_request(settings, was)).await?;
+        }
+        Change::AddMember { portfolio, terms, .. } => {
+            return members(client, portfolio, terms, batch).await;
+        }
+        Change::UpdateMember { portfolio, subject, terms, etag, .. } => {
+            let request = update_request(portfolio, subject, terms, etag);
+            client.update_member(request).await?;
+        }
+    }
+    Ok(Vec::new())
+}
+
+async fn users(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallError> {
+    let user = |change: &Change| match change {
+        Change::CreateUser(user) | Change::UpdateUser(user, _) => Some(user.clone()),
+        _ => None,
+    };
+    let users = batch.iter().filter_map(user).collect();
+    let request = v1::UpsertUsersRequest { request_id: request_id(), users };
+    let outcomes = client.upsert_users(request).await?.outcomes;
+    Ok(refusals(batch, outcomes.into_iter().map(|outcome| outcome.refusal)))
+}
+
+async fn group_members(
+    client: &Client,
+    group: &str,
+    batch: &[Change],
+) -> Result<Vec<Refused>, CallError> {
+    let member = |change: &Change| match change {
+        Change::AddGroupMember { member, .. } => Some(text::subject_message(member)),
+        _ => None,
+    };
+    let request = v1::AddGroupMembersRequest {
+        request_id: request_id(),
+        group: group.to_owned(),
+        members: batch.iter().filter_map(member).collect(),
+    };
+    let outcomes = client.add_group_members(request).await?.outcomes;
+    Ok(refusals(batch, outcomes.into_iter().map(|outcome| outcome.refusal)))
+}
+
+async fn members(
+    client: &Client,
+    portfolio: &str,
+    terms: &Terms,
+    batch: &[Change],
+) -> Result<Vec<Refused>, CallError> {
+    use v1::add_members_request::End;
+    let member = |change: &Change| match change {
+        Change::AddMember { subject, .. } => Some(member_spec(subject)),
+        _ => None,
+    };
+    let request = v1::AddMembersRequest {
+        request_id: request_id(),
+        portfolio: portfolio.to_owned(),
+        members: batch.iter().filter_map(member).collect(),
+        role: terms.role.clone(),
+        start_time: terms.start.map(text::time_message),
+        end: terms.expire.map(|end| End::ExpireTime(text::time_message(end))),
+    };
+    let outcomes = client.add_members(request).await?.outcomes;
+    Ok(refusals(batch, outcomes.into_iter().map(|outcome| outcome.refusal)))
+}
+
+/// The changes that were refused. Outcomes come in the order of the entries.
+fn refusals(batch: &[Change], outcomes: impl Iterator<Item = Option<v1::Refusal>>) -> Vec<Refused> {
+    let told = |(change, refusal): (&Change, Option<v1::Refusal>)| {
+        let refusal = refusal?;
+        let reason = reason_name(refusal.reason()).unwrap_or("REFUSED");
+        Some((change.to_string(), format!("{reason}: {}", refusal.message)))
+    };
+    batch.iter().zip(outcomes).filter_map(told).collect()
+}
+
+fn member_spec(subject: &Subject) -> v1::MemberSpec {
+    use v1::member_spec::Kind;
+    let kind = match subject {
+        Subject::User(id) => Kind::User(id.to_string()),
+        Subject::Group(id) => Kind::Group(id.to_string()),
+        Subject::ServiceAccount(id) => Kind::ServiceAccount(id.to_string()),
+    };
+    v1::MemberSpec { kind: Some(kind) }
+}
+
+fn settings_request(
+    settings: &v1::AccessSettings,
+    was: &Differences,
+) -> v1::UpdateAccessSettingsRequest {
+    let fields =
+        [("visibility", "visibility"), ("organization access role", "organization_access_role")];
+    let changed = fields.iter().filter(|(name, _)| was.has(name));
+    let paths = changed.map(|(_, path)| (*path).to_owned()).collect();
+    v1::UpdateAccessSettingsRequest {
+        request_id: request_id(),
+        access_settings: Some(settings.clone()),
+        update_mask: Some(prost_types::FieldMask { paths }),
+    }
+}
+
+fn update_request(
+    portfolio: &str,
+    subject: &Subject,
+    terms: &Terms,
+    etag: &str,
+) -> v1::UpdateMemberRequest {
+    let paths = vec!["role".to_owned(), "expire_time".to_owned()];
+    v1::UpdateMemberRequest {
+        request_id: request_id(),
+        portfolio: portfolio.to_owned(),
+        subject: Some(text::subject_message(subject)),
+        role: terms.role.clone(),
+        expire_time: terms.expire.map(text::time_message),
+        update_mask: Some(prost_types::FieldMask { paths }),
+        etag: etag.to_owned(),
+    }
+}
+
+fn request_id() -> String {
+    Uuid::now_v7().to_string()
+}

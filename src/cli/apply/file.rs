@@ -1,0 +1,252 @@
+//! The apply file: its shape. What one entry can get wrong is found here, by the parser, which
+//! knows line and column; what entries can get wrong together is found in `validate`.
+
+use serde::{Deserialize, Deserializer};
+
+use super::validate;
+use crate::cli::text::{self, FileError, Text};
+use crate::domain::access_settings::Visibility;
+use crate::domain::directory::{Email, is_domain};
+use crate::domain::role::Preset;
+use crate::domain::{GroupId, OrganizationId, PortfolioId, RoleKey, Subject, Timestamp, UserId};
+
+/// What a server is to hold. A key that is left out leaves alone what is there.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct File {
+    /// Where the content comes from: a remark for people.
+    #[serde(default, rename = "source")]
+    _source: Option<String>,
+    pub organization: Organization,
+    #[serde(default)]
+    pub users: Vec<User>,
+    #[serde(default)]
+    pub groups: Vec<Group>,
+    #[serde(default, rename = "roles", deserialize_with = "later::roles")]
+    _roles: (),
+    #[serde(default)]
+    pub portfolios: Vec<Portfolio>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Organization {
+    #[serde(deserialize_with = "text::parsed")]
+    pub id: OrganizationId,
+    pub display_name: Option<String>,
+    #[serde(default, deserialize_with = "domains")]
+    pub domains: Option<Vec<String>>,
+    pub preset: Option<Preset>,
+    pub default_visibility: Option<Visibility>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct User {
+    #[serde(deserialize_with = "text::parsed")]
+    pub id: UserId,
+    #[serde(deserialize_with = "email")]
+    pub email: Email,
+    pub display_name: Option<String>,
+    pub picture_uri: Option<String>,
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    pub home_organization: Option<OrganizationId>,
+    #[serde(default, rename = "affiliations", deserialize_with = "later::affiliations")]
+    _affiliations: (),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Group {
+    #[serde(deserialize_with = "text::parsed")]
+    pub id: GroupId,
+    pub display_name: Option<String>,
+    #[serde(default, deserialize_with = "text::parsed_list")]
+    pub members: Vec<Subject>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Portfolio {
+    #[serde(deserialize_with = "text::parsed")]
+    pub id: PortfolioId,
+    pub display_name: Option<String>,
+    #[serde(rename = "type")]
+    pub portfolio_type: Option<String>,
+    pub visibility: Option<Visibility>,
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    pub organization_access_role: Option<RoleKey>,
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    pub owner: Option<UserId>,
+    #[serde(default, rename = "parent", deserialize_with = "later::parent")]
+    _parent: (),
+    #[serde(default, rename = "linked", deserialize_with = "later::linked")]
+    _linked: (),
+    #[serde(default)]
+    pub grants: Vec<Grant>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Grant {
+    #[serde(deserialize_with = "text::parsed")]
+    pub subject: Subject,
+    #[serde(deserialize_with = "text::parsed")]
+    pub role: RoleKey,
+    #[serde(default, deserialize_with = "text::instant")]
+    pub start_time: Option<Timestamp>,
+    #[serde(default, deserialize_with = "text::instant")]
+    pub expire_time: Option<Timestamp>,
+}
+
+/// Keys of the format that this version cannot honour: refused, never ignored.
+mod later {
+    use super::{Deserializer, File};
+
+    macro_rules! refuse {
+        ($($key:ident)*) => {
+            $(pub(super) fn $key<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
+                Err(File::later(stringify!($key)))
+            })*
+        };
+    }
+
+    refuse! { roles affiliations parent linked }
+}
+
+impl File {
+    fn later<E: serde::de::Error>(key: &str) -> E {
+        E::custom(format_args!("`{key}` is not supported yet; leave the key out"))
+    }
+
+    /// Reads and validates a file: JSON if it is named so or begins with `{`, else YAML.
+    pub fn parse(name: &str, content: &str) -> Result<Self, FileError> {
+        let json = std::path::Path::new(name).extension().is_some_and(|e| e == "json");
+        let file: Self = if json || content.trim_start().starts_with('{') {
+            serde_json::from_str(content)
+                .map_err(|error| FileError::parser(name, error.line(), error.column(), &error))?
+        } else {
+            serde_yaml_ng::from_str(content).map_err(|error| match error.location() {
+                Some(at) => FileError::parser(name, at.line(), at.column(), &error),
+                None => {
+                    FileError { file: name.to_owned(), place: None, message: error.to_string() }
+                }
+            })?
+        };
+        validate::validate(&file).map_err(|problems| FileError {
+            file: name.to_owned(),
+            place: None,
+            message: problems,
+        })?;
+        Ok(file)
+    }
+}
+
+fn email<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Email, D::Error> {
+    deserializer.deserialize_str(Text(|text: &str| {
+        Email::parse(text).map_err(|error| format!("`{text}` is no e-mail address: it {error}"))
+    }))
+}
+
+/// Reads domains in the form in which the server keeps them: lower case, sorted.
+fn domains<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<String>>, D::Error> {
+    #[derive(PartialEq, Eq, PartialOrd, Ord)]
+    struct Domain(String);
+
+    impl<'de> Deserialize<'de> for Domain {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            deserializer.deserialize_str(Text(|text: &str| match is_domain(text) {
+                true => Ok(Self(text.to_ascii_lowercase())),
+                false => Err(format!("`{text}` is no domain; write `example.com`, in ASCII form")),
+            }))
+        }
+    }
+
+    let domains: Option<Vec<Domain>> = Option::deserialize(deserializer)?;
+    let Some(mut domains) = domains else { return Ok(None) };
+    domains.sort_unstable();
+    Ok(Some(domains.into_iter().map(|Domain(text)| text).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str, content: &str) -> FileError {
+        File::parse(name, content).unwrap_err()
+    }
+
+    const YAML: &str = "
+source: by hand
+organization: {id: acme, domains: [Example.org, a.example]}
+users:
+  - {id: ann, email: Ann@Example.org, home_organization: acme}
+groups:
+  - {id: all, members: [user:ann]}
+portfolios:
+  - id: apollo
+    owner: ann
+    visibility: open
+    grants:
+      - {subject: group:all, role: viewer, start_time: 2030-01-01T00:00:00Z}
+";
+
+    #[test]
+    fn yaml_and_json_are_read_alike() {
+        let yaml = File::parse("a.yaml", YAML).unwrap();
+        let value: serde_json::Value = serde_yaml_ng::from_str(YAML).unwrap();
+        for name in ["a.json", "a"] {
+            let json = File::parse(name, &value.to_string()).unwrap();
+            assert_eq!(format!("{json:?}"), format!("{yaml:?}"));
+        }
+        assert_eq!(yaml.users[0].email.as_str(), "ann@example.org");
+        assert_eq!(yaml.organization.domains.unwrap(), ["a.example", "example.org"]);
+        assert_eq!(yaml.portfolios[0].grants[0].start_time, Some(Timestamp(1_893_456_000_000)));
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_line_column_and_what_is_accepted() {
+        let cases = [
+            ("visibility: open", "visibility: public", (11, 17), "expected one of `private`"),
+            ("owner: ann", "owner: 'ann '", (10, 12), "`ann ` contains ' '; ASCII letters"),
+            ("[user:ann]", "[ann]", (7, 25), "`ann` is no subject; write `user:ann`"),
+            ("owner: ann", "owner: ann\n    colour: red", (11, 5), "unknown field `colour`"),
+            ("2030-01-01T00:00:00Z", "soon", (13, 56), "`soon` is no instant; write RFC 3339"),
+            ("Ann@Example.org", "ann", (5, 22), "`ann` is no e-mail address: it must be `local@"),
+            ("a.example", "-a", (3, 49), "`-a` is no domain; write `example.com`"),
+            ("domains", "preset: agile, domains", (3, 34), "expected `initiative_planning`"),
+        ];
+        for (right, wrong, place, message) in cases {
+            let error = refused("a.yaml", &YAML.replace(right, wrong));
+            assert!(error.message.contains(message), "{error}");
+            assert_eq!(error.place, Some(place), "{error}");
+        }
+    }
+
+    #[test]
+    fn json_mistakes_have_line_and_column_too() {
+        let error = refused("a.json", "{\n \"organization\": {\"id\": \"a b\"}\n}");
+        assert_eq!(error.place, Some((2, 29)), "{error}");
+        assert!(error.to_string().starts_with("`a.json`, line 2, column 29: `a b` contains ' '"));
+        let error = refused("a.json", "{");
+        assert_eq!(error.place, Some((1, 1)), "{error}");
+        let error = refused("a.yaml", "organization: [");
+        assert!(error.place.is_some(), "{error}");
+        assert!(refused("a.yaml", "").message.contains("organization"));
+    }
+
+    #[test]
+    fn keys_of_later_versions_are_refused_not_ignored() {
+        let cases = [
+            ("users:", "roles: []\nusers:", "`roles` is not supported yet"),
+            ("owner: ann", "owner: ann\n    parent: zeus", "`parent` is not supported yet"),
+            ("owner: ann", "owner: ann\n    linked: true", "`linked` is not supported yet"),
+            ("home_", "affiliations: [], home_", "`affiliations` is not supported yet"),
+        ];
+        for (right, with, message) in cases {
+            let error = refused("a.yaml", &YAML.replace(right, with));
+            assert!(error.message.contains(message), "{error}");
+            assert!(error.place.is_some(), "{error}");
+        }
+    }
+}

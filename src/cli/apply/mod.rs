@@ -1,0 +1,154 @@
+//! `portcullis apply`: makes the server hold what a file says. Reads what is there, prints what it
+//! will do, does it, one call after the other: cut off, another run does the rest.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clap::builder::BoolishValueParser;
+use serde_json::json;
+
+use self::act::Refused;
+use self::change::{Change, Kind};
+use self::file::File;
+use self::plan::{OwnerIs, Plan};
+use self::present::Present;
+use super::{ClientArguments, Failure, Outcome, output, text};
+use crate::clock::Clock;
+use crate::domain::Subject;
+use crate::grpc::client::{CallError, Client};
+
+mod act;
+mod change;
+mod file;
+mod grants;
+mod plan;
+mod present;
+mod validate;
+
+/// Plans up to this long are printed line by line, longer ones in numbers only.
+const SHORT: usize = 40;
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    /// What the server is to hold, YAML or JSON
+    file: PathBuf,
+
+    /// Print the plan, change by change, and do nothing
+    #[arg(long, env = "PORTCULLIS_DRY_RUN", value_parser = BoolishValueParser::new())]
+    dry_run: bool,
+
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+/// Reads the file, plans, tells, acts.
+pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let name = arguments.file.display().to_string();
+    let file = File::parse(&name, &text::read_file(&arguments.file)?)?;
+    let client = arguments.client.connect().await?;
+    let owner = match &arguments.client.actor {
+        Some(Subject::User(_)) => OwnerIs::TheActor,
+        _ => OwnerIs::Required,
+    };
+    let plan = plan(&client, &file, owner).await?;
+    let json = arguments.client.json;
+    if !json {
+        print_plan(&file, &plan, arguments.dry_run);
+    }
+    let refused = match arguments.dry_run {
+        true => Vec::new(),
+        false => act(&client, &plan).await?,
+    };
+    if json {
+        print_json(&plan, arguments.dry_run, &refused);
+    } else if !arguments.dry_run && !plan.changes.is_empty() {
+        let done = plan.changes.len() - refused.len();
+        output::line(output::verdict(refused.is_empty(), &format!("{done} changes made")));
+    }
+    told(&refused)?;
+    Ok(Outcome::Yes)
+}
+
+/// Makes the server hold what a built-in file says, without a word; returns the number of changes.
+pub(crate) async fn load(client: &Client, name: &str, content: &str) -> Result<usize, Failure> {
+    let file = File::parse(name, content)?;
+    let plan = plan(client, &file, OwnerIs::Required).await?;
+    told(&act(client, &plan).await?)?;
+    Ok(plan.changes.len())
+}
+
+async fn plan(client: &Client, file: &File, owner: OwnerIs) -> Result<Plan, Failure> {
+    let present = Present::read(client, file).await?;
+    // This machine's clock decides only which ends in the file have passed.
+    let plan = plan::diff(file, &present, owner, Clock::system().read().wall);
+    match plan.conflicts.as_slice() {
+        [] => Ok(plan),
+        conflicts => {
+            let lines: String = conflicts.iter().map(|text| format!("\n  {text}")).collect();
+            let text = "nothing was changed, because the file cannot be applied to this server";
+            Err(Failure::Text(format!("{text}:{lines}")))
+        }
+    }
+}
+
+async fn act(client: &Client, plan: &Plan) -> Result<Vec<Refused>, Failure> {
+    let bar = output::progress("applying", plan.changes.len());
+    let acted = act::act(client, &plan.changes, &bar).await;
+    bar.finish_and_clear();
+    acted.map_err(|error| {
+        let text = "stopped in the middle; what was done so far stays, and applying the file \
+                    again does the rest";
+        let hint = error.hint.iter().map(|hint| format!("{hint}; ")).collect::<String>();
+        Failure::Call(CallError { hint: Some(format!("{hint}{text}")), ..error })
+    })
+}
+
+fn print_plan(file: &File, plan: &Plan, dry_run: bool) {
+    plan.notes.iter().for_each(output::remark);
+    if plan.changes.is_empty() {
+        output::line("nothing to change");
+        return;
+    }
+    output::line(format_args!("plan for organization {}:", file.organization.id));
+    for kind in Kind::ALL {
+        let (added, changed) = plan.count(kind);
+        if added + changed > 0 {
+            let kind = kind.as_str();
+            output::line(format_args!("  {kind:<16}{added:>6} to add {changed:>6} to change"));
+        }
+    }
+    if dry_run || plan.changes.len() <= SHORT {
+        plan.changes.iter().for_each(output::line);
+    }
+    if dry_run {
+        output::line("nothing was changed: this was a dry run");
+    }
+}
+
+fn print_json(plan: &Plan, dry_run: bool, refused: &[Refused]) {
+    let change = |change: &Change| {
+        let action = if change.adds() { "add" } else { "change" };
+        let text = change.to_string();
+        let text = text.get(2..).unwrap_or_default();
+        json!({ "action": action, "kind": change.kind().as_str(), "what": text })
+    };
+    let refusal = |(change, why): &Refused| json!({ "what": change, "why": why });
+    output::line(json!({
+        "dry_run": dry_run,
+        "changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
+        "refused": refused.iter().map(refusal).collect::<Vec<_>>(),
+        "notes": plan.notes,
+    }));
+}
+
+fn told(refused: &[Refused]) -> Result<(), Failure> {
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let line = |(change, why): &Refused| format!("\n  {change}: {why}");
+    let lines: String = refused.iter().map(line).collect();
+    Err(Failure::Text(format!("the server refused {} of the changes:{lines}", refused.len())))
+}
+
+#[cfg(test)]
+mod tests;

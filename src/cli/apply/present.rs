@@ -1,0 +1,199 @@
+//! What of a file's content the server holds already.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use futures::{Stream, StreamExt as _, TryStreamExt as _};
+use indicatif::ProgressBar;
+
+use super::file::File;
+use super::validate::is_owner;
+use crate::cli::{output, text};
+use crate::domain::{OrganizationId, Subject, UserId};
+use crate::grpc::client::{CallError, Client};
+use crate::proto::v1;
+use crate::proto::v1::ErrorReason;
+
+/// Reads on their way at once.
+const CONCURRENCY: usize = 32;
+const PAGE_SIZE: i32 = 1_000;
+
+/// Everything that the file names, and that exists, by id.
+#[derive(Debug, Default)]
+pub(super) struct Present {
+    /// The file's own organization, and those it names as homes.
+    pub organizations: HashMap<String, v1::Organization>,
+    pub users: HashMap<String, v1::User>,
+    pub groups: HashMap<String, PresentGroup>,
+    pub portfolios: HashMap<String, PresentPortfolio>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PresentGroup {
+    pub group: v1::Group,
+    pub members: HashSet<Subject>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct PresentPortfolio {
+    pub portfolio: v1::Portfolio,
+    pub settings: v1::AccessSettings,
+    /// Those of the file's subjects that are or were members.
+    pub members: HashMap<Subject, v1::Member>,
+}
+
+/// The users and groups that a file names, whether it describes them or not.
+struct Named<'a> {
+    users: BTreeSet<&'a str>,
+    groups: BTreeSet<&'a str>,
+}
+
+impl<'a> Named<'a> {
+    fn of(file: &'a File) -> Self {
+        let mut users: BTreeSet<_> = file.users.iter().map(|user| user.id.as_str()).collect();
+        let mut groups: BTreeSet<_> = file.groups.iter().map(|group| group.id.as_str()).collect();
+        let grants = file.portfolios.iter().flat_map(|portfolio| &portfolio.grants);
+        let members = file.groups.iter().flat_map(|group| &group.members);
+        for subject in grants.map(|grant| &grant.subject).chain(members) {
+            match subject {
+                Subject::User(id) => users.insert(id.as_str()),
+                Subject::Group(id) => groups.insert(id.as_str()),
+                Subject::ServiceAccount(_) => false,
+            };
+        }
+        let owners = file.portfolios.iter().filter_map(|portfolio| portfolio.owner.as_ref());
+        users.extend(owners.map(UserId::as_str));
+        Self { users, groups }
+    }
+}
+
+impl Present {
+    /// Reads it all; what does not exist is left out.
+    ///
+    /// # Errors
+    /// Anything but *not found*.
+    pub async fn read(client: &Client, file: &File) -> Result<Self, CallError> {
+        let named = Named::of(file);
+        let homes = file.users.iter().filter_map(|user| user.home_organization.as_ref());
+        let organizations: BTreeSet<_> =
+            homes.chain([&file.organization.id]).map(OrganizationId::as_str).collect();
+        let grants: usize = file.portfolios.iter().map(|portfolio| portfolio.grants.len()).sum();
+        let steps = named.users.len() + named.groups.len() + file.portfolios.len() + grants;
+        let bar = output::progress("reading", steps);
+
+        let found = organizations.into_iter().map(|id| organization(client, id));
+        let organizations = found_by_id(futures::stream::iter(found), &bar).await?;
+        let found = named.users.into_iter().map(|id| user(client, id));
+        let users = found_by_id(futures::stream::iter(found), &bar).await?;
+        let found = named.groups.into_iter().map(|id| group(client, id));
+        let groups = found_by_id(futures::stream::iter(found), &bar).await?;
+        let found = file.portfolios.iter().map(|p| portfolio(client, p.id.as_str()));
+        let mut portfolios = found_by_id(futures::stream::iter(found), &bar).await?;
+        read_members(client, file, &mut portfolios, &bar).await?;
+        bar.finish_and_clear();
+        Ok(Self { organizations, users, groups, portfolios })
+    }
+}
+
+async fn found_by_id<T>(
+    calls: impl Stream<Item = impl Future<Output = Result<Option<(String, T)>, CallError>>>,
+    bar: &ProgressBar,
+) -> Result<HashMap<String, T>, CallError> {
+    let found = calls.buffer_unordered(CONCURRENCY).inspect(|_| bar.inc(1));
+    found.try_filter_map(|found| async { Ok(found) }).try_collect().await
+}
+
+/// The answer; none if the server says that there is no such thing.
+fn unless<T>(missing: ErrorReason, answer: Result<T, CallError>) -> Result<Option<T>, CallError> {
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.is(missing) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+async fn organization(
+    client: &Client,
+    id: &str,
+) -> Result<Option<(String, v1::Organization)>, CallError> {
+    let request = v1::GetOrganizationRequest { organization: id.to_owned() };
+    let answer = client.get_organization(request).await;
+    let answer = unless(ErrorReason::OrganizationNotFound, answer)?;
+    Ok(answer.and_then(|answer| answer.organization).map(|found| (id.to_owned(), found)))
+}
+
+async fn user(client: &Client, id: &str) -> Result<Option<(String, v1::User)>, CallError> {
+    let answer = client.get_user(v1::GetUserRequest { user: id.to_owned() }).await;
+    let answer = unless(ErrorReason::UserNotFound, answer)?;
+    Ok(answer.and_then(|answer| answer.user).map(|found| (id.to_owned(), found)))
+}
+
+async fn group(client: &Client, id: &str) -> Result<Option<(String, PresentGroup)>, CallError> {
+    let mut found = PresentGroup::default();
+    let mut page_token = String::new();
+    loop {
+        let group = id.to_owned();
+        let request = v1::GetGroupRequest { group, page_size: PAGE_SIZE, page_token };
+        let answer = client.get_group(request).await;
+        let Some(page) = unless(ErrorReason::GroupNotFound, answer)? else { return Ok(None) };
+        found.group = page.group.unwrap_or_default();
+        found.members.extend(page.members.iter().filter_map(text::subject_of));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            return Ok(Some((id.to_owned(), found)));
+        }
+    }
+}
+
+async fn portfolio(
+    client: &Client,
+    id: &str,
+) -> Result<Option<(String, PresentPortfolio)>, CallError> {
+    let answer = client.get_portfolio(v1::GetPortfolioRequest { portfolio: id.to_owned() }).await;
+    let Some(found) = unless(ErrorReason::PortfolioNotFound, answer)? else { return Ok(None) };
+    let request = v1::GetAccessSettingsRequest { portfolio: id.to_owned() };
+    let settings = client.get_access_settings(request).await?;
+    let found = PresentPortfolio {
+        portfolio: found.portfolio.unwrap_or_default(),
+        settings: settings.access_settings.unwrap_or_default(),
+        members: HashMap::new(),
+    };
+    Ok(Some((id.to_owned(), found)))
+}
+
+async fn read_members(
+    client: &Client,
+    file: &File,
+    portfolios: &mut HashMap<String, PresentPortfolio>,
+    bar: &ProgressBar,
+) -> Result<(), CallError> {
+    let mut calls = Vec::new();
+    for portfolio in file.portfolios.iter().filter(|p| portfolios.contains_key(p.id.as_str())) {
+        for grant in portfolio.grants.iter().filter(|grant| !is_owner(portfolio, grant)) {
+            calls.push(member(client, portfolio.id.as_str(), &grant.subject));
+        }
+    }
+    let mut found = futures::stream::iter(calls).buffer_unordered(CONCURRENCY);
+    while let Some(member) = found.try_next().await? {
+        bar.inc(1);
+        let Some((id, subject, member)) = member else { continue };
+        if let Some(portfolio) = portfolios.get_mut(&id) {
+            portfolio.members.insert(subject, member);
+        }
+    }
+    Ok(())
+}
+
+async fn member(
+    client: &Client,
+    portfolio: &str,
+    subject: &Subject,
+) -> Result<Option<(String, Subject, v1::Member)>, CallError> {
+    let message = Some(text::subject_message(subject));
+    let request = v1::GetMemberRequest { portfolio: portfolio.to_owned(), subject: message };
+    // A subject that does not exist yet is no member either.
+    let answer = match client.get_member(request).await {
+        Err(error) if error.code == "NOT_FOUND" => return Ok(None),
+        answer => answer?,
+    };
+    Ok(answer.member.map(|found| (portfolio.to_owned(), subject.clone(), found)))
+}

@@ -1,0 +1,299 @@
+//! What the entries of an apply file get wrong together. All mistakes are told at once, by path.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
+use std::hash::Hash;
+
+use super::file::{File, Grant, Group, Portfolio};
+use crate::domain::Subject;
+use crate::domain::directory::MAX_GROUP_DEPTH;
+use crate::domain::permission::NEVER_BY_OPENNESS;
+use crate::domain::role::{MANAGER, Preset, Role};
+
+const MAX_NAME: usize = 200;
+/// More would scroll the first ones away.
+const MOST_TOLD: usize = 20;
+
+/// Checks the whole file.
+///
+/// # Errors
+/// The mistakes, one a line.
+pub(super) fn validate(file: &File) -> Result<(), String> {
+    let mut problems = Problems(Vec::new());
+    let roles = Preset::InitiativePlanning.roles();
+    problems.name("organization.display_name", 1, file.organization.display_name.as_deref());
+    users(file, &mut problems);
+    groups(file, &mut problems);
+    problems.twice("portfolios", "id", file.portfolios.iter().map(|portfolio| &portfolio.id));
+    for (index, portfolio) in file.portfolios.iter().enumerate() {
+        self::portfolio(&format!("portfolios[{index}]"), portfolio, &roles, &mut problems);
+    }
+    problems.told()
+}
+
+fn users(file: &File, problems: &mut Problems) {
+    problems.twice("users", "id", file.users.iter().map(|user| &user.id));
+    problems.twice("users", "email", file.users.iter().map(|user| user.email.as_str()));
+    for (index, user) in file.users.iter().enumerate() {
+        problems.name(&format!("users[{index}].display_name"), 0, user.display_name.as_deref());
+    }
+}
+
+fn groups(file: &File, problems: &mut Problems) {
+    problems.twice("groups", "id", file.groups.iter().map(|group| &group.id));
+    for (index, group) in file.groups.iter().enumerate() {
+        let path = format!("groups[{index}]");
+        problems.name(&format!("{path}.display_name"), 1, group.display_name.as_deref());
+        problems.twice(&format!("{path}.members"), "", group.members.iter());
+        for (index, member) in group.members.iter().enumerate() {
+            problems.no_service_account(&format!("{path}.members[{index}]"), member);
+        }
+    }
+    nesting(&file.groups, problems);
+}
+
+/// Refuses cycles and too deep nesting (DIR-4) as far as the file shows them.
+fn nesting(groups: &[Group], problems: &mut Problems) {
+    let children: HashMap<&str, Vec<&str>> = groups
+        .iter()
+        .map(|group| {
+            let child = |member: &'_ Subject| matches!(member, Subject::Group(_));
+            let children = group.members.iter().filter(|m| child(m)).map(Subject::id);
+            (group.id.as_str(), children.collect())
+        })
+        .collect();
+    let mut depths = HashMap::new();
+    for (index, group) in groups.iter().enumerate() {
+        if let Err(text) = depth(group.id.as_str(), &children, &mut depths, &mut Vec::new()) {
+            // Every group around it would find the same: one mention is enough.
+            return problems.add(&format!("groups[{index}].members"), &text);
+        }
+    }
+}
+
+/// How many groups the longest chain from this one down has.
+fn depth<'a>(
+    group: &'a str,
+    children: &HashMap<&'a str, Vec<&'a str>>,
+    known: &mut HashMap<&'a str, usize>,
+    path: &mut Vec<&'a str>,
+) -> Result<usize, String> {
+    let too_deep = || format!("nests groups more than {MAX_GROUP_DEPTH} deep (DIR-4)");
+    if let Some(depth) = known.get(group) {
+        return Ok(*depth);
+    }
+    if let Some(start) = path.iter().position(|ancestor| *ancestor == group) {
+        let cycle: Vec<_> = path.iter().skip(start).copied().chain([group]).collect();
+        return Err(format!("contains itself: {}", cycle.join(" > ")));
+    }
+    // Before the recursion gets as deep as the file says.
+    if path.len() >= MAX_GROUP_DEPTH {
+        return Err(too_deep());
+    }
+    path.push(group);
+    let mut deepest = 0;
+    for child in children.get(group).into_iter().flatten() {
+        deepest = deepest.max(depth(child, children, known, path)?);
+    }
+    path.pop();
+    known.insert(group, deepest + 1);
+    if deepest < MAX_GROUP_DEPTH { Ok(deepest + 1) } else { Err(too_deep()) }
+}
+
+fn portfolio(path: &str, portfolio: &Portfolio, roles: &[Role], problems: &mut Problems) {
+    problems.name(&format!("{path}.display_name"), 1, portfolio.display_name.as_deref());
+    problems.twice(
+        &format!("{path}.grants"),
+        "subject",
+        portfolio.grants.iter().map(|g| &g.subject),
+    );
+    if let Some(key) = &portfolio.organization_access_role {
+        let path = format!("{path}.organization_access_role");
+        let role = problems.role(&path, key.as_str(), roles);
+        let forbidden = |name: &&&str| role.is_some_and(|role| role.table.contains_key(**name));
+        if let Some(name) = NEVER_BY_OPENNESS.iter().find(forbidden) {
+            let text = format!("`{key}` holds `{name}`, which a whole organization never has");
+            problems.add(&path, &text);
+        }
+    }
+    for (index, grant) in portfolio.grants.iter().enumerate() {
+        let path = format!("{path}.grants[{index}]");
+        problems.role(&format!("{path}.role"), grant.role.as_str(), roles);
+        problems.no_service_account(&format!("{path}.subject"), &grant.subject);
+        if grant.start_time.zip(grant.expire_time).is_some_and(|(start, end)| end <= start) {
+            problems.add(&format!("{path}.expire_time"), "must be after `start_time`");
+        }
+        if is_owner(portfolio, grant) && !is_ownership(grant) {
+            let text = "the owner is manager from the beginning and without an end (VIS-1); \
+                        leave this grant out";
+            problems.add(&path, text);
+        }
+    }
+}
+
+/// Whether the grant is the owner's.
+pub(super) fn is_owner(portfolio: &Portfolio, grant: &Grant) -> bool {
+    let Subject::User(user) = &grant.subject else { return false };
+    portfolio.owner.as_ref() == Some(user)
+}
+
+fn is_ownership(grant: &Grant) -> bool {
+    grant.role.as_str() == MANAGER && grant.start_time.is_none() && grant.expire_time.is_none()
+}
+
+struct Problems(Vec<String>);
+
+impl Problems {
+    fn add(&mut self, path: &str, text: &str) {
+        self.0.push(format!("`{path}`: {text}"));
+    }
+
+    fn name(&mut self, path: &str, least: usize, name: Option<&str>) {
+        let length = name.map_or(least, |name| name.chars().count());
+        if length < least || length > MAX_NAME {
+            self.add(path, &format!("has {length} characters; {least} to {MAX_NAME} are accepted"));
+        }
+    }
+
+    fn twice<T: Display + Eq + Hash>(
+        &mut self,
+        path: &str,
+        field: &str,
+        values: impl Iterator<Item = T>,
+    ) {
+        let mut seen = HashMap::new();
+        for (index, value) in values.enumerate() {
+            let text = format!("`{value}`");
+            if let Some(first) = seen.insert(value, index) {
+                let dot = if field.is_empty() { "" } else { "." };
+                let place = format!("{path}[{index}]{dot}{field}");
+                self.add(&place, &format!("{text} comes twice; `{path}[{first}]` has it too"));
+            }
+        }
+    }
+
+    fn role<'a>(&mut self, path: &str, key: &str, roles: &'a [Role]) -> Option<&'a Role> {
+        let role = roles.iter().find(|role| role.key.as_str() == key);
+        if role.is_none() {
+            let keys: Vec<_> = roles.iter().map(|role| format!("`{}`", role.key)).collect();
+            self.add(path, &format!("there is no role `{key}`; accepted: {}", keys.join(", ")));
+        }
+        role
+    }
+
+    /// There is no way yet to create one, so that none can exist.
+    fn no_service_account(&mut self, path: &str, subject: &Subject) {
+        if matches!(subject, Subject::ServiceAccount(_)) {
+            let text = format!("`{subject}`: service accounts are not supported yet");
+            self.add(path, &text);
+        }
+    }
+
+    fn told(self) -> Result<(), String> {
+        let Self(problems) = self;
+        let mut seen = HashSet::new();
+        let lines: Vec<_> = problems.into_iter().filter(|p| seen.insert(p.clone())).collect();
+        match lines.len() {
+            0 => Ok(()),
+            1 => Err(lines.concat()),
+            count => {
+                let told = lines.iter().take(MOST_TOLD).map(|line| format!("\n  {line}"));
+                let rest = count.saturating_sub(MOST_TOLD);
+                let rest = if rest > 0 { format!("\n  and {rest} more") } else { String::new() };
+                Err(format!("{count} mistakes{}{rest}", told.collect::<String>()))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::file::File;
+
+    fn mistakes(content: &str) -> String {
+        let content = format!("organization: {{id: acme}}\n{content}");
+        File::parse("a.yaml", &content).map_or_else(|error| error.message, |_| String::new())
+    }
+
+    fn portfolio(keys: &str) -> String {
+        mistakes(&format!("portfolios: [{{id: p, owner: ann, {keys}}}]"))
+    }
+
+    fn nested(depth: usize) -> String {
+        let group = |n| format!("  - {{id: g{n}, members: [\"group:g{}\"]}}\n", n + 1);
+        mistakes(&format!("groups:\n{}", (1..depth).map(group).collect::<String>()))
+    }
+
+    #[test]
+    fn what_comes_twice_is_named_with_both_places() {
+        let users = "users: [{id: a, email: x@y.z}, {id: b, email: X@y.z}, {id: a, email: a@y.z}]";
+        let told = mistakes(users);
+        assert!(told.starts_with("2 mistakes\n"), "{told}");
+        assert!(told.contains("`users[2].id`: `a` comes twice; `users[0]` has it too"), "{told}");
+        assert!(told.contains("`users[1].email`: `x@y.z` comes twice"), "{told}");
+        let told = mistakes("groups: [{id: g, members: [\"user:a\", \"user:a\"]}]");
+        assert!(told.starts_with("`groups[0].members[1]`: `user:a` comes twice"), "{told}");
+        let grants =
+            "grants: [{subject: 'user:a', role: viewer}, {subject: 'user:a', role: manager}]";
+        assert!(portfolio(grants).starts_with("`portfolios[0].grants[1].subject`: `user:a`"));
+    }
+
+    #[test]
+    fn a_role_must_exist_and_be_fit_for_an_organization() {
+        let told = portfolio("grants: [{subject: 'user:a', role: editor}]");
+        let expected = "`portfolios[0].grants[0].role`: there is no role `editor`; accepted: \
+                        `manager`, `contributor`, `viewer`, `assessor`";
+        assert_eq!(told, expected);
+        let told = portfolio("organization_access_role: manager");
+        assert!(told.contains("`manager` holds `access.manage`"), "{told}");
+        assert_eq!(portfolio("organization_access_role: contributor"), "");
+    }
+
+    #[test]
+    fn vis_1_the_owner_needs_no_grant_and_gets_no_lesser_one() {
+        assert_eq!(portfolio("grants: [{subject: 'user:ann', role: manager}]"), "");
+        let told = portfolio("grants: [{subject: 'user:ann', role: viewer}]");
+        assert!(told.contains("the owner is manager"), "{told}");
+        let told = portfolio(
+            "grants: [{subject: 'user:ann', role: manager, expire_time: 2030-01-01T00:00:00Z}]",
+        );
+        assert!(told.contains("the owner is manager"), "{told}");
+    }
+
+    #[test]
+    fn a_grant_ends_after_it_starts() {
+        let times = "start_time: 2030-01-01T00:00:00Z, expire_time: 2030-01-01T00:00:00Z";
+        let told = portfolio(&format!("grants: [{{subject: 'user:a', role: viewer, {times}}}]"));
+        assert_eq!(told, "`portfolios[0].grants[0].expire_time`: must be after `start_time`");
+    }
+
+    #[test]
+    fn dir_4_groups_do_not_contain_themselves_nor_nest_too_deep() {
+        let told = mistakes(
+            "groups: [{id: a, members: ['group:b']}, {id: b, members: ['group:c']}, \
+             {id: c, members: ['group:b']}]",
+        );
+        assert_eq!(told, "`groups[0].members`: contains itself: b > c > b");
+        assert_eq!(nested(16), "");
+        let told = "`groups[0].members`: nests groups more than 16 deep (DIR-4)";
+        assert_eq!(nested(17), told);
+        assert_eq!(nested(100_000), told);
+    }
+
+    #[test]
+    fn names_have_a_length() {
+        let told = portfolio("display_name: ''");
+        assert!(told.contains("has 0 characters; 1 to 200 are accepted"), "{told}");
+        assert_eq!(portfolio(&format!("display_name: {}", "ä".repeat(200))), "");
+        assert_ne!(portfolio(&format!("display_name: {}", "ä".repeat(201))), "");
+    }
+
+    #[test]
+    fn service_accounts_are_refused_before_anything_is_written() {
+        let told = portfolio("grants: [{subject: 'service_account:ci', role: viewer}]");
+        assert!(
+            told.contains("`service_account:ci`: service accounts are not supported"),
+            "{told}"
+        );
+    }
+}

@@ -1,0 +1,208 @@
+//! `portcullis verify`: policy tests for an operator's own CI. Each line of the file is a question
+//! and the expected answer.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use futures::StreamExt as _;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::check::Question;
+use super::text::{self, FileError};
+use super::{ClientArguments, Failure, Outcome, output};
+use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::grpc::client::{CallError, Client};
+use crate::proto::v1;
+
+/// Questions on their way at once: enough that a poll's wait is shared, few enough for one
+/// connection.
+const CONCURRENCY: usize = 128;
+
+/// What a line looks like.
+const FORM: &str = concat!(
+    r#"{"subject": "user:ann", "permission": "portfolio.view", "#,
+    r#""portfolio": "apollo", "allowed": true}"#
+);
+
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Arguments {
+    /// The expectations: one JSON object a line, with `subject`, `permission`, `portfolio` and
+    /// `allowed`, and where needed `item_author` and `at`
+    file: PathBuf,
+
+    /// How fresh: `minimize-latency`, `fully-consistent` or a consistency token
+    #[arg(long, env = "PORTCULLIS_CONSISTENCY", value_name = "HOW")]
+    #[arg(default_value = "fully-consistent", value_parser = text::parse_consistency)]
+    consistency: v1::Consistency,
+
+    #[command(flatten)]
+    client: ClientArguments,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Expectation {
+    #[serde(deserialize_with = "text::parsed")]
+    subject: Subject,
+    permission: String,
+    #[serde(deserialize_with = "text::parsed")]
+    portfolio: PortfolioId,
+    allowed: bool,
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    item_author: Option<Subject>,
+    #[serde(default, deserialize_with = "text::instant")]
+    at: Option<Timestamp>,
+    /// Its line in the file, from 1.
+    #[serde(skip)]
+    line: usize,
+}
+
+/// A line whose answer is not as expected.
+struct Difference {
+    line: usize,
+    question: String,
+    /// The reason of the answer, or of the refusal to answer.
+    reason: String,
+    /// What to print of it.
+    text: String,
+    /// Whether the question was refused instead of answered.
+    refused: bool,
+}
+
+/// Asks everything, prints what differs, and counts.
+pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let name = arguments.file.display().to_string();
+    let expectations = parse(&name, &text::read_file(&arguments.file)?)?;
+    let client = arguments.client.connect().await?;
+    let bar = output::progress("verifying", expectations.len());
+    let mut answers = futures::stream::iter(&expectations)
+        .map(|expectation| compare(&client, expectation, &arguments.consistency))
+        .buffered(CONCURRENCY);
+    let mut differences = Vec::new();
+    while let Some(answer) = answers.next().await {
+        bar.inc(1);
+        if let Some(difference) = answer? {
+            if !arguments.client.json {
+                bar.suspend(|| output::line(&difference.text));
+            }
+            differences.push(difference);
+        }
+    }
+    bar.finish_and_clear();
+    report(arguments.client.json, expectations.len() - differences.len(), &differences);
+    let refused = differences.iter().filter(|difference| difference.refused).count();
+    match (refused, differences.is_empty()) {
+        (0, true) => Ok(Outcome::Yes),
+        (0, false) => Ok(Outcome::No),
+        _ => Err(Failure::Text(format!("the server refused to answer {refused} of the lines"))),
+    }
+}
+
+fn report(json: bool, passed: usize, differences: &[Difference]) {
+    let failed = differences.len();
+    if json {
+        let row = |difference: &Difference| {
+            let Difference { line, question, reason, refused, .. } = difference;
+            json!({ "line": line, "question": question, "reason": reason, "refused": refused })
+        };
+        let differing: Vec<_> = differences.iter().map(row).collect();
+        output::line(json!({ "passed": passed, "failed": failed, "differing": differing }));
+    } else {
+        let summary = format!("{passed} passed, {failed} failed");
+        output::line(output::verdict(failed == 0, &summary));
+    }
+}
+
+/// Asks one question. An answer that differs, and a question that the server does not accept, are
+/// findings about the line; any other error is about the server, and ends the run.
+async fn compare(
+    client: &Client,
+    expectation: &Expectation,
+    consistency: &v1::Consistency,
+) -> Result<Option<Difference>, CallError> {
+    let Expectation { subject, permission, portfolio, item_author, at, .. } = expectation;
+    let item_author = item_author.as_ref();
+    let question = Question { subject, permission, portfolio, item_author, at: *at };
+    let asked = format!("{subject} {permission} {portfolio}");
+    let answer = match client.check_permission(question.request(consistency)).await {
+        Ok(answer) if answer.allowed == expectation.allowed => return Ok(None),
+        Ok(answer) => Ok(answer),
+        Err(error) if error.code == "INVALID_ARGUMENT" && !error.is_about_token() => Err(error),
+        Err(error) => return Err(error),
+    };
+    let word = |allowed| if allowed { "allowed" } else { "denied" };
+    let (expected, line) = (word(expectation.allowed), expectation.line);
+    let refused = answer.is_err();
+    let (reason, told) = match answer {
+        Ok(answer) => {
+            let reason = text::reason_text(answer.reason);
+            let told = format!("expected {expected}, is {} ({reason})", word(answer.allowed));
+            (reason, told)
+        }
+        Err(error) => {
+            let told = format!("expected {expected}, is refused: {error}");
+            (error.reason.unwrap_or_else(|| error.code.to_owned()), told)
+        }
+    };
+    let text = format!("line {line}: {asked}: {told}");
+    Ok(Some(Difference { line, question: asked, reason, text, refused }))
+}
+
+fn parse(name: &str, content: &str) -> Result<Vec<Expectation>, FileError> {
+    let mut expectations = Vec::new();
+    for (index, row) in content.lines().enumerate().filter(|(_, row)| !row.trim().is_empty()) {
+        let line = index + 1;
+        match serde_json::from_str::<Expectation>(row) {
+            Ok(expectation) => expectations.push(Expectation { line, ..expectation }),
+            Err(error) => {
+                let mut error = FileError::parser(name, error.line(), error.column(), &error);
+                error.place = error.place.map(|(_, column)| (line, column));
+                error.message = format!("{}; a line is `{FORM}`", error.message);
+                return Err(error);
+            }
+        }
+    }
+    if expectations.is_empty() {
+        let message = "holds no expectations, so there is nothing to verify".to_owned();
+        return Err(FileError { file: name.to_owned(), place: None, message });
+    }
+    Ok(expectations)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str =
+        r#"{"subject":"user:ann","permission":"portfolio.view","portfolio":"p","allowed":true}"#;
+
+    #[test]
+    fn blank_lines_do_not_count_but_keep_the_numbers_right() {
+        let expectations = parse("f", &format!("\n{GOOD}\r\n\n{GOOD}\n")).unwrap();
+        assert_eq!(expectations.iter().map(|e| e.line).collect::<Vec<_>>(), [2, 4]);
+        assert!(expectations[0].allowed);
+    }
+
+    #[test]
+    fn a_malformed_line_is_named_with_its_column_and_what_is_expected() {
+        let cases = [
+            ("{\"subject\":\"user:ann\"", (2, 21), "EOF"),
+            (&GOOD.replace("true", "\"yes\""), (2, 83), "expected a boolean"),
+            (&GOOD.replace("user:ann", "ann"), (2, 16), "`ann` is no subject"),
+            (&GOOD.replace("allowed", "alowed"), (2, 76), "unknown field `alowed`"),
+            (&GOOD.replace(",\"allowed\":true", ""), (2, 68), "missing field `allowed`"),
+        ];
+        for (row, place, message) in cases {
+            let error = parse("f", &format!("{GOOD}\n{row}")).unwrap_err();
+            assert_eq!(error.place, Some(place), "{error}");
+            assert!(error.message.contains(message), "{error}");
+            assert!(error.message.contains("a line is `{"), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_empty_file_proves_nothing() {
+        assert!(parse("f", "\n \n").unwrap_err().message.contains("no expectations"));
+    }
+}

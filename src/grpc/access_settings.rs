@@ -1,0 +1,90 @@
+use tonic::{Request, Response, Status};
+
+use super::parse::{self, Violations};
+use super::{Services, context, render};
+use crate::app::UpdateAccessSettings;
+use crate::domain::access_settings::AccessSettings;
+use crate::domain::portfolio::Portfolio;
+use crate::domain::refusal::Refusal;
+use crate::proto::v1;
+use crate::proto::v1::access_settings_service_server::AccessSettingsService;
+
+#[tonic::async_trait]
+impl AccessSettingsService for Services {
+    async fn get_access_settings(
+        &self,
+        request: Request<v1::GetAccessSettingsRequest>,
+    ) -> Result<Response<v1::GetAccessSettingsResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let v1::GetAccessSettingsRequest { portfolio } = request;
+        let portfolio = parse::id("portfolio", &portfolio)?;
+        let found = self.app.get_access_settings(&context, &portfolio).await?;
+        Ok(Response::new(v1::GetAccessSettingsResponse {
+            access_settings: Some(access_settings(&found.value)),
+            consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn update_access_settings(
+        &self,
+        request: Request<v1::UpdateAccessSettingsRequest>,
+    ) -> Result<Response<v1::UpdateAccessSettingsResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = update_access_settings(request)?;
+        let updated = self.app.update_access_settings(&context, &request).await?;
+        Ok(Response::new(v1::UpdateAccessSettingsResponse {
+            access_settings: Some(access_settings(&updated.value)),
+            consistency_token: updated.token.encode(),
+        }))
+    }
+}
+
+const VISIBILITY: &str = "visibility";
+const ROLE: &str = "organization_access_role";
+
+fn update_access_settings(
+    request: v1::UpdateAccessSettingsRequest,
+) -> Result<UpdateAccessSettings, Refusal> {
+    let v1::UpdateAccessSettingsRequest { request_id: _, access_settings, update_mask } = request;
+    let Some(settings) = access_settings else {
+        return Err(Refusal::field("access_settings", "must be given"));
+    };
+    let v1::AccessSettings {
+        portfolio,
+        visibility,
+        organization_access_role: role,
+        // Output only.
+        update_time: _,
+        etag,
+    } = settings;
+    let mut violations = Violations::default();
+    let portfolio = violations.check(parse::id("access_settings.portfolio", &portfolio));
+    let etag = violations.check(parse::etag("access_settings.etag", etag));
+    let fields = [(VISIBILITY, visibility != 0), (ROLE, !role.is_empty())];
+    let changed = violations.check(parse::update_mask(update_mask.as_ref(), &fields));
+    let changes = |field| changed.as_ref().is_some_and(|changed| changed.contains(&field));
+    let visibility =
+        changes(VISIBILITY).then(|| parse::visibility("access_settings.visibility", visibility));
+    let visibility = violations.check(visibility.transpose());
+    let role = changes(ROLE).then(|| parse::id("access_settings.organization_access_role", &role));
+    let organization_access_role = violations.check(role.transpose());
+    violations.finish((|| {
+        Some(UpdateAccessSettings {
+            portfolio: portfolio?,
+            visibility: visibility?,
+            organization_access_role: organization_access_role?,
+            etag: etag?,
+        })
+    })())
+}
+
+fn access_settings(portfolio: &Portfolio) -> v1::AccessSettings {
+    let AccessSettings { visibility, organization_access_role } = &portfolio.settings;
+    v1::AccessSettings {
+        portfolio: portfolio.id.to_string(),
+        visibility: render::visibility(*visibility).into(),
+        organization_access_role: organization_access_role.to_string(),
+        update_time: Some(render::timestamp(portfolio.update_time)),
+        etag: portfolio.etag(),
+    }
+}

@@ -1,0 +1,233 @@
+//! Who asks, on whose behalf, for how long, and how to know the request again.
+
+use std::time::Duration;
+
+use prost::Message;
+use sha2::{Digest as _, Sha256};
+use tokio::time::Instant;
+use tonic::Request;
+use tonic::metadata::MetadataMap;
+use uuid::Uuid;
+
+use crate::app::Context;
+use crate::domain::Subject;
+use crate::domain::caller::{Actor, Caller};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::proto::v1;
+use crate::storage::WriteContext;
+
+/// Names the actor: `user:ann` or `service_account:ci`.
+const ACTOR: &str = "portcullis-actor";
+/// The client's deadline: at most eight digits and a unit.
+const TIMEOUT: &str = "grpc-timeout";
+/// The longest request id, in bytes.
+const MAX_REQUEST_ID_BYTES: usize = 128;
+/// How much of the time a client waits is kept for the way of the answer, at the most.
+const RETURN_TIME: Duration = Duration::from_millis(20);
+
+/// A request that writes: it can be known again by its id (BAD-3).
+pub(super) trait WriteRequest: Message {
+    /// The method, which is part of what is known again.
+    const METHOD: &'static str;
+
+    /// The id that the client chose.
+    fn request_id(&mut self) -> &mut String;
+}
+
+macro_rules! write_requests {
+    ($($request:ident => $method:literal),* $(,)?) => {
+        $(impl WriteRequest for v1::$request {
+            const METHOD: &'static str = concat!("/portcullis.v1.", $method);
+
+            fn request_id(&mut self) -> &mut String {
+                &mut self.request_id
+            }
+        })*
+    };
+}
+
+write_requests! {
+    CreatePortfolioRequest => "PortfolioService/CreatePortfolio",
+    DeletePortfolioRequest => "PortfolioService/DeletePortfolio",
+    UpdateAccessSettingsRequest => "AccessSettingsService/UpdateAccessSettings",
+    AddMembersRequest => "MembershipService/AddMembers",
+    UpdateMemberRequest => "MembershipService/UpdateMember",
+    RemoveMemberRequest => "MembershipService/RemoveMember",
+    CreateOrganizationRequest => "DirectoryService/CreateOrganization",
+    UpsertUsersRequest => "DirectoryService/UpsertUsers",
+    DeactivateUserRequest => "DirectoryService/DeactivateUser",
+    ReactivateUserRequest => "DirectoryService/ReactivateUser",
+    SetSiteRoleRequest => "DirectoryService/SetSiteRole",
+    UpsertGroupRequest => "DirectoryService/UpsertGroup",
+    AddGroupMembersRequest => "DirectoryService/AddGroupMembers",
+    RemoveGroupMembersRequest => "DirectoryService/RemoveGroupMembers",
+}
+
+/// The context of a read, and its message.
+pub(super) fn read<T>(request: Request<T>, most: Duration) -> Result<(Context, T), Refusal> {
+    let (metadata, _, message) = request.into_parts();
+    let context = Context {
+        caller: Caller::trusted(),
+        actor: actor(&metadata)?,
+        deadline: deadline(&metadata, most),
+    };
+    Ok((context, message))
+}
+
+/// The context of a write, and its message, now without the request id.
+pub(super) fn write<T: WriteRequest>(
+    request: Request<T>,
+    most: Duration,
+) -> Result<(WriteContext, T), Refusal> {
+    let (metadata, _, mut message) = request.into_parts();
+    let actor = actor(&metadata)?;
+    let request_id = request_id(std::mem::take(message.request_id()))?;
+    let context = WriteContext {
+        caller: Caller::trusted(),
+        fingerprint: fingerprint(&actor, &message),
+        actor,
+        request_id,
+        deadline: deadline(&metadata, most),
+    };
+    Ok((context, message))
+}
+
+fn actor(metadata: &MetadataMap) -> Result<Actor, Refusal> {
+    let mut values = metadata.get_all(ACTOR).iter();
+    let Some(value) = values.next() else { return Ok(Actor::System) };
+    let malformed = |what: &str| {
+        let message = format!(
+            "the metadata key `{ACTOR}` {what}; write `user:ann` or `service_account:ci`, once"
+        );
+        Refusal::new(Reason::ActorMalformed, message)
+    };
+    // Two actors: whichever we took, somebody on the way may have meant the other.
+    if values.next().is_some() {
+        return Err(malformed("is there more than once"));
+    }
+    let text = value.to_str().map_err(|_| malformed("is no text"))?;
+    match text.parse() {
+        Ok(Subject::User(id)) => Ok(Actor::User(id)),
+        Ok(Subject::ServiceAccount(id)) => Ok(Actor::ServiceAccount(id)),
+        Ok(Subject::Group(_)) => Err(malformed("names a group, which cannot act")),
+        Err(_) => Err(malformed("names no actor")),
+    }
+}
+
+fn request_id(given: String) -> Result<String, Refusal> {
+    if given.is_empty() {
+        return Ok(Uuid::now_v7().to_string());
+    }
+    let printable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+    if given.len() > MAX_REQUEST_ID_BYTES || !given.bytes().all(printable) {
+        let description =
+            format!("must be at most {MAX_REQUEST_ID_BYTES} bytes of printable ASCII");
+        return Err(Refusal::field("request_id", description));
+    }
+    Ok(given)
+}
+
+/// What a retry must repeat: method, actor, and every field but the request id.
+fn fingerprint<T: WriteRequest>(actor: &Actor, message: &T) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    for part in [T::METHOD, &actor.to_string()] {
+        hash.update(part.as_bytes());
+        // Neither contains a NUL: the parts cannot run into one another.
+        hash.update([0]);
+    }
+    hash.update(message.encode_to_vec());
+    hash.finalize().into()
+}
+
+/// When the client stops waiting, less the way back; never later than `most` from now.
+fn deadline(metadata: &MetadataMap, most: Duration) -> Instant {
+    let given = metadata.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+    let timeout = given.map_or(most, |given| given.min(most));
+    Instant::now() + (timeout - (timeout / 10).min(RETURN_TIME))
+}
+
+/// Reads `grpc-timeout`, as the gRPC protocol defines it; malformed ones count as none.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if number.is_empty() || number.len() > 8 || !number.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let number: u64 = number.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(number * 3_600)),
+        "M" => Some(Duration::from_secs(number * 60)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_actor(values: &[&str]) -> Result<Actor, Refusal> {
+        let mut metadata = MetadataMap::new();
+        for value in values {
+            metadata.append(ACTOR, value.parse().unwrap());
+        }
+        actor(&metadata)
+    }
+
+    #[test]
+    fn aut_2_the_actor_is_a_user_or_a_service_account_or_the_system() {
+        assert_eq!(with_actor(&[]), Ok(Actor::System));
+        assert_eq!(with_actor(&["user:ann"]), Ok(Actor::User("ann".parse().unwrap())));
+        let service = Actor::ServiceAccount("ci".parse().unwrap());
+        assert_eq!(with_actor(&["service_account:ci"]), Ok(service));
+        for malformed in [&["ann"][..], &[""], &["group:a"], &["user:"], &["user:ann", "user:ann"]]
+        {
+            let refusal = with_actor(malformed).unwrap_err();
+            assert_eq!(refusal.reason, Reason::ActorMalformed, "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn bad_3_the_fingerprint_ignores_the_request_id_and_nothing_else() {
+        let print = |user: &str, request_id: &str, actor: Option<&str>| {
+            let mut request = Request::new(v1::DeactivateUserRequest {
+                request_id: request_id.to_owned(),
+                user: user.to_owned(),
+            });
+            if let Some(actor) = actor {
+                request.metadata_mut().insert(ACTOR, actor.parse().unwrap());
+            }
+            write(request, Duration::from_secs(1)).unwrap().0
+        };
+        let first = print("ann", "1", None);
+        assert_eq!(first.request_id, "1");
+        assert_eq!(first.fingerprint, print("ann", "2", None).fingerprint);
+        assert_ne!(first.fingerprint, print("bob", "1", None).fingerprint);
+        assert_ne!(first.fingerprint, print("ann", "1", Some("user:eve")).fingerprint);
+        let generated = (print("ann", "", None), print("ann", "", None));
+        assert_ne!(generated.0.request_id, generated.1.request_id);
+        let other = v1::ReactivateUserRequest { request_id: String::new(), user: "ann".to_owned() };
+        let other = write(Request::new(other), Duration::from_secs(1)).unwrap().0;
+        assert_ne!(first.fingerprint, other.fingerprint);
+    }
+
+    #[test]
+    fn bad_1_a_request_id_is_short_and_printable() {
+        assert!(request_id("a".repeat(128)).is_ok());
+        assert!(request_id("a".repeat(129)).is_err());
+        assert!(request_id("a\0".to_owned()).is_err());
+        assert!(request_id("ä".to_owned()).is_err());
+    }
+
+    #[test]
+    fn a_timeout_is_digits_and_a_unit() {
+        assert_eq!(parse_timeout("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(parse_timeout("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        assert_eq!(parse_timeout("1m"), Some(Duration::from_millis(1)));
+        for malformed in ["", "S", "5", "5s", "123456789S", "+5S", "5ä"] {
+            assert_eq!(parse_timeout(malformed), None, "{malformed}");
+        }
+    }
+}

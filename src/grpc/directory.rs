@@ -1,0 +1,183 @@
+//! The directory: what is parsed and rendered here is in `organizations`, `users` and `groups`.
+
+use tonic::{Request, Response, Status};
+
+use super::parse::{self, Violations};
+use super::{Services, context, groups, organizations, users};
+use crate::domain::page::encode_page_token;
+use crate::domain::{GroupId, Subject};
+use crate::proto::v1;
+use crate::proto::v1::directory_service_server::DirectoryService;
+
+#[tonic::async_trait]
+impl DirectoryService for Services {
+    async fn create_organization(
+        &self,
+        request: Request<v1::CreateOrganizationRequest>,
+    ) -> Result<Response<v1::CreateOrganizationResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = organizations::create(request, &self.limits)?;
+        let created = self.app.create_organization(&context, &request).await?;
+        Ok(Response::new(v1::CreateOrganizationResponse {
+            organization: Some(organizations::render(created.value)),
+            consistency_token: created.token.encode(),
+        }))
+    }
+
+    async fn get_organization(
+        &self,
+        request: Request<v1::GetOrganizationRequest>,
+    ) -> Result<Response<v1::GetOrganizationResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let v1::GetOrganizationRequest { organization } = request;
+        let id = parse::id("organization", &organization)?;
+        let found = self.app.get_organization(&context, &id).await?;
+        Ok(Response::new(v1::GetOrganizationResponse {
+            organization: Some(organizations::render(found.value)),
+            consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn upsert_users(
+        &self,
+        request: Request<v1::UpsertUsersRequest>,
+    ) -> Result<Response<v1::UpsertUsersResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let entries = users::upsert(request, &self.limits)?;
+        let done = self.app.upsert_users(&context, &entries).await?;
+        let outcomes = done.value.into_iter().enumerate();
+        Ok(Response::new(v1::UpsertUsersResponse {
+            outcomes: outcomes.map(|(at, outcome)| users::outcome(at, outcome)).collect(),
+            consistency_token: done.token.encode(),
+        }))
+    }
+
+    async fn get_user(
+        &self,
+        request: Request<v1::GetUserRequest>,
+    ) -> Result<Response<v1::GetUserResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let v1::GetUserRequest { user } = request;
+        let id = parse::id("user", &user)?;
+        let found = self.app.get_user(&context, &id).await?;
+        let roles = found.value.site_roles.iter();
+        Ok(Response::new(v1::GetUserResponse {
+            site_roles: roles.map(|(at, role)| users::site_role(at, &id, *role)).collect(),
+            user: Some(users::render(found.value.user)),
+            consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn deactivate_user(
+        &self,
+        request: Request<v1::DeactivateUserRequest>,
+    ) -> Result<Response<v1::DeactivateUserResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let v1::DeactivateUserRequest { request_id: _, user } = request;
+        let id = parse::id("user", &user)?;
+        let done = self.app.deactivate_user(&context, &id).await?;
+        Ok(Response::new(v1::DeactivateUserResponse {
+            user: Some(users::render(done.value)),
+            consistency_token: done.token.encode(),
+        }))
+    }
+
+    async fn reactivate_user(
+        &self,
+        request: Request<v1::ReactivateUserRequest>,
+    ) -> Result<Response<v1::ReactivateUserResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let v1::ReactivateUserRequest { request_id: _, user } = request;
+        let id = parse::id("user", &user)?;
+        let done = self.app.reactivate_user(&context, &id).await?;
+        Ok(Response::new(v1::ReactivateUserResponse {
+            user: Some(users::render(done.value)),
+            consistency_token: done.token.encode(),
+        }))
+    }
+
+    async fn set_site_role(
+        &self,
+        request: Request<v1::SetSiteRoleRequest>,
+    ) -> Result<Response<v1::SetSiteRoleResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let (organization, user, role) = users::set_site_role(request)?;
+        let set = self.app.set_site_role(&context, &organization, &user, role).await?;
+        let (organization, user, role) = set.value;
+        Ok(Response::new(v1::SetSiteRoleResponse {
+            user_site_role: Some(users::site_role(&organization, &user, role)),
+            consistency_token: set.token.encode(),
+        }))
+    }
+
+    async fn upsert_group(
+        &self,
+        request: Request<v1::UpsertGroupRequest>,
+    ) -> Result<Response<v1::UpsertGroupResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = groups::upsert(request, &self.limits)?;
+        let done = self.app.upsert_group(&context, &request).await?;
+        let (group, status) = done.value;
+        Ok(Response::new(v1::UpsertGroupResponse {
+            group: Some(groups::render(group)),
+            status: users::upsert_status(status).into(),
+            consistency_token: done.token.encode(),
+        }))
+    }
+
+    async fn get_group(
+        &self,
+        request: Request<v1::GetGroupRequest>,
+    ) -> Result<Response<v1::GetGroupResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let (id, page) = groups::get(request, &self.limits)?;
+        let found = self.app.get_group(&context, &id, &page).await?;
+        let next = found.value.next.as_ref();
+        let next_page_token =
+            next.map(|last: &Subject| encode_page_token(&groups::page_query(&id), last));
+        Ok(Response::new(v1::GetGroupResponse {
+            members: found.value.members.iter().map(super::render::subject).collect(),
+            group: Some(groups::render(found.value.group)),
+            next_page_token: next_page_token.unwrap_or_default(),
+            consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn add_group_members(
+        &self,
+        request: Request<v1::AddGroupMembersRequest>,
+    ) -> Result<Response<v1::AddGroupMembersResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let v1::AddGroupMembersRequest { request_id: _, group, members } = request;
+        let mut violations = Violations::default();
+        let group: Option<GroupId> = violations.check(parse::id("group", &group));
+        violations.check(parse::batch("members", members.len(), self.limits.max_batch));
+        let group = violations.finish(group)?;
+        let entries = groups::members(&members);
+        let done = self.app.add_group_members(&context, &group, &entries).await?;
+        let words = (v1::GroupMemberStatus::Added, v1::GroupMemberStatus::AlreadyMember);
+        Ok(Response::new(v1::AddGroupMembersResponse {
+            outcomes: groups::outcomes(members, done.value, words),
+            consistency_token: done.token.encode(),
+        }))
+    }
+
+    async fn remove_group_members(
+        &self,
+        request: Request<v1::RemoveGroupMembersRequest>,
+    ) -> Result<Response<v1::RemoveGroupMembersResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let v1::RemoveGroupMembersRequest { request_id: _, group, members } = request;
+        let mut violations = Violations::default();
+        let group: Option<GroupId> = violations.check(parse::id("group", &group));
+        violations.check(parse::batch("members", members.len(), self.limits.max_batch));
+        let group = violations.finish(group)?;
+        let entries = groups::members(&members);
+        let done = self.app.remove_group_members(&context, &group, &entries).await?;
+        let words = (v1::GroupMemberStatus::Removed, v1::GroupMemberStatus::NotMember);
+        Ok(Response::new(v1::RemoveGroupMembersResponse {
+            outcomes: groups::outcomes(members, done.value, words),
+            consistency_token: done.token.encode(),
+        }))
+    }
+}

@@ -1,0 +1,273 @@
+//! What surrounds every call: panics, requests that tonic could not read, counting, and the end of
+//! streams when the server stops.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures::FutureExt as _;
+use http::{HeaderMap, Request, Response};
+use http_body::Frame;
+use metrics::{Counter, counter, describe_counter};
+use prost::Message as _;
+use prost_types::FileDescriptorSet;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tonic::body::Body;
+use tonic::codegen::Bytes;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+
+use super::status;
+use crate::proto::FILE_DESCRIPTOR_SET;
+
+const REQUESTS: &str = "portcullis_requests_total";
+
+/// Wraps the services of the server.
+#[derive(Clone)]
+pub(super) struct CallLayer {
+    calls: Arc<Calls>,
+}
+
+/// What all calls share.
+struct Calls {
+    /// Our methods by path, with the count of their successes.
+    methods: HashMap<String, Counter>,
+    max_message_bytes: usize,
+    /// Cancelled when open streams have to end.
+    stopping: CancellationToken,
+}
+
+/// A service with [`CallLayer`] around it.
+#[derive(Clone)]
+pub(super) struct Call<S> {
+    inner: S,
+    calls: Arc<Calls>,
+}
+
+impl CallLayer {
+    pub(super) fn new(max_message_bytes: usize, stopping: CancellationToken) -> Self {
+        describe_counter!(REQUESTS, "Calls by method and gRPC status code");
+        let success = |path: String| {
+            let count = counter!(REQUESTS, "method" => path.clone(), "code" => name(Code::Ok));
+            (path, count)
+        };
+        let methods = methods().into_iter().map(success).collect();
+        Self { calls: Arc::new(Calls { methods, max_message_bytes, stopping }) }
+    }
+}
+
+/// The paths of the methods in our contract.
+fn methods() -> Vec<String> {
+    // The descriptor is made by the build; a test sees to it that it can be read.
+    let set = FileDescriptorSet::decode(FILE_DESCRIPTOR_SET).unwrap_or_default();
+    let mut paths = Vec::new();
+    for file in &set.file {
+        for service in &file.service {
+            let path = |method| format!("/{}.{}/{method}", file.package(), service.name());
+            paths.extend(service.method.iter().map(|method| path(method.name())));
+        }
+    }
+    paths
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = Call<S>;
+
+    fn layer(&self, inner: S) -> Call<S> {
+        Call { inner, calls: Arc::clone(&self.calls) }
+    }
+}
+
+impl<S> Service<Request<Body>> for Call<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let uri = request.uri().clone();
+        let calls = Arc::clone(&self.calls);
+        // Nothing of a call survives its panic but what it shares with others: the pools, which
+        // discard a connection inside a transaction, and the cache, which no call writes.
+        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        Box::pin(async move {
+            let response = match answer.await {
+                Ok(response) => response?,
+                Err(panic) => status::internal(&Panic(panic.as_ref())).into_http(),
+            };
+            Ok(calls.finish(uri.path(), response))
+        })
+    }
+}
+
+impl Calls {
+    /// Counts the call, and puts what the client gets into our terms.
+    fn finish(&self, path: &str, response: Response<Body>) -> Response<Body> {
+        let Some(successes) = self.methods.get(path) else {
+            return self.foreign(response);
+        };
+        // No status in the headers: a message follows, and success after it.
+        let Some(status) = response.extensions().get::<Status>() else {
+            successes.increment(1);
+            return response;
+        };
+        // All of ours have details; a status without is tonic's own.
+        let ours = if status.details().is_empty() {
+            status::unreadable(status, self.max_message_bytes)
+        } else {
+            None
+        };
+        let code = ours.as_ref().map_or(status.code(), Status::code);
+        tracing::debug!(rpc.method = path, rpc.code = name(code), "a call failed");
+        counter!(REQUESTS, "method" => path.to_owned(), "code" => name(code)).increment(1);
+        match ours {
+            Some(status) => status.into_http(),
+            None => response,
+        }
+    }
+
+    /// Health, reflection, and methods that nobody has. Their paths are the clients' to invent, so
+    /// they are not counted one by one; all that stream are among them.
+    fn foreign(&self, response: Response<Body>) -> Response<Body> {
+        counter!(REQUESTS, "method" => "other", "code" => "").increment(1);
+        let stopping = self.stopping.clone().cancelled_owned();
+        response.map(|body| {
+            Body::new(EndingBody { inner: body, stopping: Box::pin(stopping), ended: false })
+        })
+    }
+}
+
+/// A body that ends, with a status, when the server stops: clients hold streams open for ever, and
+/// a graceful shutdown waits for them.
+struct EndingBody {
+    inner: Body,
+    stopping: Pin<Box<WaitForCancellationFutureOwned>>,
+    ended: bool,
+}
+
+impl http_body::Body for EndingBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        if self.stopping.as_mut().poll(context).is_ready() {
+            self.ended = true;
+            let mut trailers = HeaderMap::new();
+            let written = status::stopping().add_header(&mut trailers);
+            return Poll::Ready(Some(written.map(|()| Frame::trailers(trailers))));
+        }
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.ended || self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        // A stream may end early: nothing is promised.
+        http_body::SizeHint::default()
+    }
+}
+
+/// What a panic said.
+struct Panic<'p>(&'p (dyn Any + Send));
+
+impl fmt::Display for Panic<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = self.0.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| self.0.downcast_ref::<String>().map(String::as_str));
+        write!(f, "a panic: {}", text.unwrap_or("no text"))
+    }
+}
+
+/// The name of a code as the gRPC specification writes it.
+fn name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tonic_types::StatusExt as _;
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::*;
+
+    const CHECK: &str = "/portcullis.v1.PolicyService/CheckPermission";
+
+    async fn call(path: &str, answer: fn() -> Response<Body>) -> Response<Body> {
+        let layer = CallLayer::new(1_000, CancellationToken::new());
+        let service = layer.layer(service_fn(move |_: Request<Body>| async move {
+            Ok::<_, Infallible>(answer())
+        }));
+        let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+        service.oneshot(request).await.unwrap()
+    }
+
+    fn reason(response: &Response<Body>) -> (Code, Option<String>) {
+        let status = Status::from_header_map(response.headers()).unwrap();
+        let details = status.get_error_details();
+        (status.code(), details.error_info().map(|info| info.reason.clone()))
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_its_call_alone() {
+        let response = call(CHECK, || panic!("on purpose")).await;
+        assert_eq!(reason(&response), (Code::Internal, Some("INTERNAL".to_owned())));
+    }
+
+    #[tokio::test]
+    async fn bad_1_what_tonic_cannot_read_is_the_clients_mistake() {
+        let undecodable = call(CHECK, || Status::internal("no message").into_http()).await;
+        assert_eq!(reason(&undecodable).0, Code::InvalidArgument);
+        let too_large = call(CHECK, || Status::out_of_range("too large").into_http()).await;
+        let expected = (Code::InvalidArgument, Some("LIMIT_EXCEEDED".to_owned()));
+        assert_eq!(reason(&too_large), expected);
+        let ours = call(CHECK, || status::internal(&"a defect").into_http()).await;
+        assert_eq!(reason(&ours).0, Code::Internal);
+        let foreign = call("/other/Method", || Status::unimplemented("").into_http()).await;
+        assert_eq!(reason(&foreign), (Code::Unimplemented, None));
+    }
+
+    #[test]
+    fn every_method_of_the_contract_is_counted() {
+        assert!(methods().contains(&CHECK.to_owned()));
+        assert!(methods().len() >= 20);
+    }
+}

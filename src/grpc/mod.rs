@@ -1,0 +1,117 @@
+//! The wire: one file per service, each parse -> app -> render.
+//!
+//! To add an RPC: its messages in `proto/`, a function of its name in `app`, and here a method
+//! that parses, calls and renders; if it writes, a line in `context`. Only `status` makes errors.
+
+mod access_settings;
+pub mod client;
+mod context;
+mod directory;
+mod groups;
+mod health;
+mod layer;
+mod memberships;
+mod organizations;
+mod parse;
+mod policy;
+mod portfolios;
+mod render;
+mod status;
+mod users;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
+
+use crate::app::App;
+use crate::cache::Cache;
+use crate::config::Limits;
+use crate::proto::FILE_DESCRIPTOR_SET;
+use crate::proto::v1::access_settings_service_server::AccessSettingsServiceServer;
+use crate::proto::v1::directory_service_server::DirectoryServiceServer;
+use crate::proto::v1::membership_service_server::MembershipServiceServer;
+use crate::proto::v1::policy_service_server::PolicyServiceServer;
+use crate::proto::v1::portfolio_service_server::PortfolioServiceServer;
+
+/// Calls that one connection may have open at once; more wait in the client.
+const MAX_CONCURRENT_STREAMS: u32 = 1_000;
+/// How often a silent client is asked whether it is still there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
+/// How long it has to answer.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// All services of ours: they need the same.
+#[derive(Clone, Debug)]
+pub struct Services {
+    app: App,
+    limits: Limits,
+    request_timeout: Duration,
+    further: Routes,
+}
+
+impl Services {
+    /// The services on an application. No request takes longer than `request_timeout`. `further`
+    /// services are served beside ours, behind the same layers.
+    #[must_use]
+    pub fn new(app: App, limits: Limits, request_timeout: Duration, further: Routes) -> Self {
+        Self { app, limits, request_timeout, further }
+    }
+
+    /// Serves until `stopping`, and then until the calls that are open have ended; open streams
+    /// are ended at once. `cache` says whether the health service reports us as serving.
+    ///
+    /// # Errors
+    /// The descriptors are not what reflection expects, or tonic gives up.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        cache: &Cache,
+        stopping: CancellationToken,
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        let size = self.limits.max_message_bytes;
+        let (reporter, health) = tonic_health::server::health_reporter();
+        let reporting = tokio::spawn(
+            stopping
+                .clone()
+                .run_until_cancelled_owned(health::follow(reporter, cache.watch_ready())),
+        );
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
+        let further = self.further.clone();
+        let shared = Arc::new(self);
+        macro_rules! service {
+            ($server:ident) => {
+                $server::from_arc(Arc::clone(&shared)).max_decoding_message_size(size)
+            };
+        }
+        let served = Server::builder()
+            .max_concurrent_streams(Some(MAX_CONCURRENT_STREAMS))
+            .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+            .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .layer(layer::CallLayer::new(size, stopping.clone()))
+            .add_routes(further)
+            .add_service(service!(AccessSettingsServiceServer))
+            .add_service(service!(DirectoryServiceServer))
+            .add_service(service!(MembershipServiceServer))
+            .add_service(service!(PolicyServiceServer))
+            .add_service(service!(PortfolioServiceServer))
+            .add_service(health)
+            .add_service(reflection().build_v1()?)
+            .add_service(reflection().build_v1alpha()?)
+            .serve_with_incoming_shutdown(
+                TcpIncoming::from(listener).with_nodelay(Some(true)),
+                stopping.cancelled(),
+            )
+            .await;
+        reporting.abort();
+        Ok(served?)
+    }
+}

@@ -1,0 +1,148 @@
+use tonic::{Request, Response, Status};
+
+use super::parse::{self, Violations};
+use super::{Services, context, render};
+use crate::app::{CreatePortfolio, DeletePortfolio};
+use crate::domain::PortfolioId;
+use crate::domain::portfolio::{Portfolio, PortfolioState};
+use crate::domain::refusal::Refusal;
+use crate::proto::v1;
+use crate::proto::v1::portfolio_service_server::PortfolioService;
+
+#[tonic::async_trait]
+impl PortfolioService for Services {
+    async fn create_portfolio(
+        &self,
+        request: Request<v1::CreatePortfolioRequest>,
+    ) -> Result<Response<v1::CreatePortfolioResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = create_portfolio(request, self.limits.max_string_bytes)?;
+        let created = self.app.create_portfolio(&context, &request).await?;
+        Ok(Response::new(v1::CreatePortfolioResponse {
+            portfolio: Some(portfolio(&created.value)),
+            consistency_token: created.token.encode(),
+        }))
+    }
+
+    async fn get_portfolio(
+        &self,
+        request: Request<v1::GetPortfolioRequest>,
+    ) -> Result<Response<v1::GetPortfolioResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let v1::GetPortfolioRequest { portfolio: id } = request;
+        let id = parse::id("portfolio", &id)?;
+        let found = self.app.get_portfolio(&context, &id).await?;
+        Ok(Response::new(v1::GetPortfolioResponse {
+            portfolio: Some(portfolio(&found.value)),
+            consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn delete_portfolio(
+        &self,
+        request: Request<v1::DeletePortfolioRequest>,
+    ) -> Result<Response<v1::DeletePortfolioResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = delete_portfolio(request)?;
+        let deleted = self.app.delete_portfolio(&context, &request).await?;
+        Ok(Response::new(v1::DeletePortfolioResponse {
+            portfolio: Some(portfolio(&deleted.value)),
+            consistency_token: deleted.token.encode(),
+        }))
+    }
+}
+
+fn create_portfolio(
+    request: v1::CreatePortfolioRequest,
+    max_string_bytes: usize,
+) -> Result<CreatePortfolio, Refusal> {
+    let v1::CreatePortfolioRequest { request_id: _, portfolio, organization_access_role } = request;
+    let Some(portfolio) = portfolio else {
+        return Err(Refusal::field("portfolio", "must be given"));
+    };
+    let v1::Portfolio {
+        id,
+        organization,
+        display_name,
+        r#type,
+        owner,
+        visibility,
+        // Output only.
+        author: _,
+        state: _,
+        create_time: _,
+        update_time: _,
+        etag: _,
+    } = portfolio;
+    let mut violations = Violations::default();
+    let id = violations.check(parse::optional_id("portfolio.id", &id));
+    let organization = violations.check(parse::id("portfolio.organization", &organization));
+    let display_name = violations.check(parse::display_name(
+        "portfolio.display_name",
+        display_name,
+        max_string_bytes,
+    ));
+    let portfolio_type = violations.check(parse::type_name("portfolio.type", r#type));
+    let owner = violations.check(parse::optional_id("portfolio.owner", &owner));
+    let visibility =
+        visibility.map(|visibility| parse::visibility("portfolio.visibility", visibility));
+    let visibility = violations.check(visibility.transpose());
+    let role = parse::optional_id("organization_access_role", &organization_access_role);
+    let organization_access_role = violations.check(role);
+    violations.finish((|| {
+        Some(CreatePortfolio {
+            id: id?,
+            organization: organization?,
+            display_name: display_name?,
+            portfolio_type: portfolio_type?,
+            visibility: visibility?,
+            organization_access_role: organization_access_role?,
+            owner: owner?,
+        })
+    })())
+}
+
+fn delete_portfolio(request: v1::DeletePortfolioRequest) -> Result<DeletePortfolio, Refusal> {
+    let v1::DeletePortfolioRequest { request_id: _, portfolio, confirm_portfolio, etag } = request;
+    let mut violations = Violations::default();
+    let id: Option<PortfolioId> = violations.check(parse::id("portfolio", &portfolio));
+    if portfolio != confirm_portfolio {
+        let description = "must repeat `portfolio`: deletion is final";
+        violations.check::<()>(Err(Refusal::field("confirm_portfolio", description)));
+    }
+    let etag = violations.check(parse::etag("etag", etag));
+    violations.finish((|| Some(DeletePortfolio { id: id?, etag: etag? }))())
+}
+
+fn portfolio(portfolio: &Portfolio) -> v1::Portfolio {
+    let Portfolio {
+        id,
+        organization,
+        display_name,
+        portfolio_type,
+        author,
+        owner,
+        state,
+        settings,
+        create_time,
+        update_time,
+        version: _,
+    } = portfolio;
+    let state = match state {
+        PortfolioState::Active => v1::PortfolioState::Active,
+        PortfolioState::Deleted => v1::PortfolioState::Deleted,
+    };
+    v1::Portfolio {
+        id: id.to_string(),
+        organization: organization.to_string(),
+        display_name: display_name.clone(),
+        r#type: portfolio_type.clone(),
+        author: author.as_ref().map(render::subject),
+        owner: owner.as_ref().map(ToString::to_string).unwrap_or_default(),
+        state: state.into(),
+        visibility: Some(render::visibility(settings.visibility).into()),
+        create_time: Some(render::timestamp(*create_time)),
+        update_time: Some(render::timestamp(*update_time)),
+        etag: portfolio.etag(),
+    }
+}

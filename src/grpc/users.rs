@@ -1,0 +1,183 @@
+use std::collections::BTreeSet;
+
+use super::parse::{self, Violations};
+use super::{render as wire, status};
+use crate::app::{UpsertUser, Upserted, UserOutcome};
+use crate::config::Limits;
+use crate::domain::directory::{Email, SiteRole, User};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::{OrganizationId, UserId};
+use crate::proto::v1;
+
+/// The longest address of a picture, in bytes.
+const MAX_PICTURE_URI_BYTES: usize = 2_048;
+
+/// The entries: what is wrong with one spoils it alone.
+pub(super) fn upsert(
+    request: v1::UpsertUsersRequest,
+    limits: &Limits,
+) -> Result<Vec<Result<UpsertUser, Refusal>>, Refusal> {
+    let v1::UpsertUsersRequest { request_id: _, users } = request;
+    parse::batch("users", users.len(), limits.max_batch)?;
+    let mut seen = BTreeSet::new();
+    let parse = |(at, user)| {
+        let user: UpsertUser = entry(at, user, limits)?;
+        match &user.id {
+            Some(id) if !seen.insert(id.clone()) => {
+                let description = "names a user of an earlier entry; leave it out";
+                Err(Refusal::field(format!("users[{at}].id"), description))
+            }
+            _ => Ok(user),
+        }
+    };
+    Ok(users.into_iter().enumerate().map(parse).collect())
+}
+
+fn entry(at: usize, user: v1::User, limits: &Limits) -> Result<UpsertUser, Refusal> {
+    let v1::User {
+        id,
+        email,
+        display_name,
+        picture_uri,
+        home_organization,
+        // Output only.
+        status: _,
+    } = user;
+    let field = |name: &str| format!("users[{at}].{name}");
+    let mut violations = Violations::default();
+    let id = violations.check(parse::optional_id(&field("id"), &id));
+    let email = Email::parse(&email)
+        .map_err(|error| Refusal::field_because(Reason::InvalidEmail, field("email"), error));
+    let email = violations.check(email);
+    let name = field("display_name");
+    let display_name = violations.check(parse::optional_display_name(
+        &name,
+        display_name,
+        limits.max_string_bytes,
+    ));
+    let picture_uri = violations.check(self::picture_uri(&field("picture_uri"), picture_uri));
+    let home = parse::optional_id(&field("home_organization"), &home_organization);
+    let home_organization = violations.check(home);
+    violations.finish((|| {
+        Some(UpsertUser {
+            id: id?,
+            email: email?,
+            display_name: display_name?,
+            picture_uri: picture_uri?,
+            home_organization: home_organization?,
+        })
+    })())
+}
+
+fn picture_uri(field: &str, uri: String) -> Result<String, Refusal> {
+    let web = uri.starts_with("https://") || uri.starts_with("http://");
+    let odd = |c: char| c.is_control() || c.is_whitespace();
+    if uri.is_empty() || (web && uri.len() <= MAX_PICTURE_URI_BYTES && !uri.contains(odd)) {
+        return Ok(uri);
+    }
+    let description = format!(
+        "must be an address that begins with `https://` or `http://`, at most \
+         {MAX_PICTURE_URI_BYTES} bytes, without spaces or control characters"
+    );
+    Err(Refusal::field(field, description))
+}
+
+pub(super) fn set_site_role(
+    request: v1::SetSiteRoleRequest,
+) -> Result<(OrganizationId, UserId, SiteRole), Refusal> {
+    let v1::SetSiteRoleRequest { request_id: _, organization, user, site_role } = request;
+    let mut violations = Violations::default();
+    let organization = violations.check(parse::id("organization", &organization));
+    let user = violations.check(parse::id("user", &user));
+    let role = match v1::SiteRole::try_from(site_role) {
+        Ok(v1::SiteRole::Editor) => Ok(SiteRole::Editor),
+        Ok(v1::SiteRole::Viewer) => Ok(SiteRole::Viewer),
+        Ok(v1::SiteRole::Guest) => Ok(SiteRole::Guest),
+        Ok(v1::SiteRole::Unspecified) | Err(_) => {
+            let description = "must be `SITE_ROLE_EDITOR`, `SITE_ROLE_VIEWER` or `SITE_ROLE_GUEST`";
+            Err(Refusal::field("site_role", description))
+        }
+    };
+    let role = violations.check(role);
+    violations.finish((|| Some((organization?, user?, role?)))())
+}
+
+pub(super) fn outcome(at: usize, outcome: UserOutcome) -> v1::UpsertUserOutcome {
+    let (status, user, refusal) = match outcome {
+        UserOutcome::Done(done, user) => (upsert_status(done), Some(user), None),
+        UserOutcome::Refused(refusal) => (v1::UpsertStatus::Refused, None, Some(refusal)),
+    };
+    v1::UpsertUserOutcome {
+        index: wire::index(at),
+        status: status.into(),
+        user: user.map(render),
+        refusal: refusal.map(status::refusal),
+    }
+}
+
+pub(super) fn upsert_status(done: Upserted) -> v1::UpsertStatus {
+    match done {
+        Upserted::Created => v1::UpsertStatus::Created,
+        Upserted::Updated => v1::UpsertStatus::Updated,
+        Upserted::Unchanged => v1::UpsertStatus::Unchanged,
+    }
+}
+
+pub(super) fn render(user: User) -> v1::User {
+    let User { id, email, display_name, picture_uri, home_organization, deactivated } = user;
+    let status = if deactivated { v1::UserStatus::Deactivated } else { v1::UserStatus::Active };
+    v1::User {
+        id: id.to_string(),
+        email: email.into(),
+        display_name,
+        picture_uri,
+        home_organization: home_organization.map(String::from).unwrap_or_default(),
+        status: status.into(),
+    }
+}
+
+pub(super) fn site_role(
+    organization: &OrganizationId,
+    user: &UserId,
+    role: SiteRole,
+) -> v1::UserSiteRole {
+    let role = match role {
+        SiteRole::Editor => v1::SiteRole::Editor,
+        SiteRole::Viewer => v1::SiteRole::Viewer,
+        SiteRole::Guest => v1::SiteRole::Guest,
+    };
+    v1::UserSiteRole {
+        organization: organization.to_string(),
+        user: user.to_string(),
+        site_role: role.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(id: &str, email: &str) -> v1::User {
+        v1::User { id: id.to_owned(), email: email.to_owned(), ..v1::User::default() }
+    }
+
+    #[test]
+    fn bad_1_a_bad_entry_spoils_itself_alone() {
+        let users = vec![
+            user("ann", "Ann@Example.com"),
+            user("b b", "bob"),
+            user("ann", "other@example.com"),
+            v1::User { picture_uri: "ftp://x".to_owned(), ..user("eve", "eve@example.com") },
+        ];
+        let request = v1::UpsertUsersRequest { users, ..v1::UpsertUsersRequest::default() };
+        let entries = upsert(request, &Limits::default()).unwrap();
+        assert_eq!(entries[0].as_ref().unwrap().email.as_str(), "ann@example.com");
+        let fields = |at: usize| {
+            let refusal = entries[at].as_ref().unwrap_err();
+            refusal.violations.iter().map(|v| v.field.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(fields(1), ["users[1].id", "users[1].email"]);
+        assert_eq!(fields(2), ["users[2].id"]);
+        assert_eq!(fields(3), ["users[3].picture_uri"]);
+    }
+}

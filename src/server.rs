@@ -1,0 +1,213 @@
+//! The composition root: the one module that knows every other.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
+
+use crate::app::App;
+use crate::cache::{self, Cache};
+use crate::clock::Clock;
+use crate::config::{Config, ConfigError, DatabaseUrl};
+use crate::embedded_postgres::{self, Durability, EmbeddedPostgres};
+use crate::grpc::Services;
+use crate::storage::{self, Storage};
+
+/// How long the first look at the database may take.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How long open calls may take to end when the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(10);
+/// How often outcomes that no retry can ask for any more are taken away (BAD-3).
+const PURGE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// How long one round of that may take.
+const PURGE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How to start a server.
+#[derive(Debug)]
+pub struct Server;
+
+/// A server that answers.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    /// Asks the calls to end, and the listener to close.
+    stopping: CancellationToken,
+    /// Ends what works in the background: the feed of the cache, the purge.
+    background: CancellationToken,
+    serving: JoinHandle<()>,
+    postgres: Option<EmbeddedPostgres>,
+}
+
+/// Why a server does not start, for the person who started it.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Settings that contradict each other or the server's safety.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}; choose another address with `--listen`")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The server's own PostgreSQL does not start.
+    #[error(transparent)]
+    Embedded(#[from] embedded_postgres::Error),
+    /// The database cannot be used.
+    #[error("cannot use the database {database}: {source}")]
+    Database {
+        /// Which, its password masked.
+        database: String,
+        /// Why.
+        source: storage::Error,
+    },
+    /// The database answers, but nothing can be decided from it.
+    #[error(
+        "the database {0} cannot be followed: it is read-only, answers too slowly, or is used by \
+         a newer version of this program; the log tells more"
+    )]
+    NotReady(String),
+}
+
+impl Server {
+    /// Starts everything, and returns when checks can be answered.
+    ///
+    /// Without a database URL the server starts a PostgreSQL of its own, which stops with it.
+    ///
+    /// # Errors
+    /// Every [`StartError`] is a sentence for the person who started the server.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError> {
+        Self::start_with(config, clock, Routes::default()).await
+    }
+
+    /// Starts a server that serves further services behind the same layers; what an empty call
+    /// costs there is what a check is measured against.
+    ///
+    /// # Errors
+    /// As [`Server::start`].
+    pub async fn start_with(
+        config: &Config,
+        clock: Clock,
+        further: Routes,
+    ) -> Result<Running, StartError> {
+        config.validate()?;
+        // First of all: a port that is taken should not cost a database start.
+        let failed = |source| StartError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let (postgres, url, name) = database(config).await?;
+        let unusable = |source| StartError::Database { database: name.clone(), source };
+        storage::migrate(&url).await.map_err(unusable)?;
+        let options = storage::Options {
+            url,
+            write_connections: config.pool_size_writes,
+            read_connections: config.pool_size_reads,
+            pool_wait: config.pool_wait,
+        };
+        let storage = Storage::connect(&options).await.map_err(unusable)?;
+        // Dropped on the way out of an error, it ends what was begun here.
+        let background = CancellationToken::new();
+        let ending = background.clone().drop_guard();
+        let following = cache::Options {
+            poll_interval: config.poll_interval,
+            staleness_bound: config.staleness_bound,
+            ..cache::Options::default()
+        };
+        let cache = Cache::start(storage.clone(), clock, following, background.clone());
+        if timeout(READY_WITHIN, cache.ready()).await.is_err() {
+            return Err(StartError::NotReady(name));
+        }
+        let purge = purge_request_outcomes(storage.clone());
+        tokio::spawn(background.clone().run_until_cancelled_owned(purge));
+        let app = App::new(storage, cache.clone());
+        let services = Services::new(app, config.limits.clone(), config.request_timeout, further);
+        let stopping = CancellationToken::new();
+        let serving = tokio::spawn(serve(services, listener, cache, stopping.clone()));
+        ending.disarm();
+        tracing::info!(server.address = %address, "the server answers");
+        Ok(Running { address, stopping, background, serving, postgres })
+    }
+}
+
+/// The database to use: its URL, and what to call it in messages.
+async fn database(
+    config: &Config,
+) -> Result<(Option<EmbeddedPostgres>, String, String), StartError> {
+    if let Some(url) = &config.database_url {
+        return Ok((None, DatabaseUrl::as_str(url).to_owned(), format!("`{url}`")));
+    }
+    let data_dir: PathBuf =
+        config.data_dir.clone().unwrap_or_else(embedded_postgres::default_data_dir);
+    let name = format!("in `{}`", data_dir.display());
+    let options =
+        embedded_postgres::Options { data_dir, durability: Durability::Full, settings: Vec::new() };
+    let postgres = embedded_postgres::start(options).await?;
+    let url = postgres.url("portcullis");
+    Ok((Some(postgres), url, name))
+}
+
+async fn serve(
+    services: Services,
+    listener: TcpListener,
+    cache: Cache,
+    stopping: CancellationToken,
+) {
+    if let Err(error) = services.serve(listener, &cache, stopping).await {
+        tracing::error!(error.cause = %error, "the server ended by an error");
+    }
+}
+
+async fn purge_request_outcomes(storage: Storage) {
+    let mut due = interval(PURGE_INTERVAL);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        due.tick().await;
+        // Each round deletes a bounded number, so that none holds locks for long.
+        loop {
+            match storage.purge_request_outcomes(Instant::now() + PURGE_TIMEOUT).await {
+                Ok(0) => break,
+                Ok(purged) => tracing::debug!(outcomes.purged = purged, "purged old outcomes"),
+                Err(error) => {
+                    tracing::warn!(error.cause = %error, "old outcomes were not purged");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+impl Running {
+    /// Where the server listens; the port that was found, if 0 was asked for.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops: no new calls, open streams ended, open calls given ten seconds, then the background
+    /// and the server's own PostgreSQL.
+    pub async fn stop(mut self) {
+        self.stopping.cancel();
+        if timeout(STOP_GRACE, &mut self.serving).await.is_err() {
+            tracing::warn!("open calls did not end in time, and are cut off");
+            self.serving.abort();
+        }
+        self.background.cancel();
+        if let Some(postgres) = self.postgres.take() {
+            postgres.stop().await;
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stopping.cancel();
+        self.background.cancel();
+    }
+}
