@@ -12,7 +12,7 @@ const NOW: &Requirement = &Requirement::MinimizeLatency;
 async fn granted() -> (Site, i16) {
     let site = site().await;
     site.load(ACME).await;
-    site.write(&[Step::Grant(ACME, "secret", "user:ann")]).await;
+    site.write(&[Step::User("bob", ACME), Step::Grant(ACME, "secret", "user:ann")]).await;
     assert!(site.cache.round_now().await);
     assert!(site.may_view("ann", "secret").await);
     (site, shard_of(ACME))
@@ -24,11 +24,14 @@ async fn assert_flushed(site: &Site) {
     let world = site.warm(NOW).await;
     assert!(world.organization(ACME).is_none(), "of another history");
     assert!(world.organization_of("secret").is_none());
+    assert!(world.global().is_deactivated("bob"), "the global facts too");
     site.load(ACME).await;
     assert!(!site.may_view("ann", "secret").await, "no old yes");
 }
 
-const UNDO: &str = "UPDATE grants SET revoke_time = now();";
+/// What the other history has otherwise, and no log tells: Ann's grant is gone, and so is Bob.
+const UNDO: &str = "UPDATE grants SET revoke_time = now();
+                    UPDATE users SET deactivated = true WHERE id = 'bob';";
 
 /// **It requires the commit that it remembers**: a restore to just before the grant, and another
 /// write since, which took its place.

@@ -7,7 +7,7 @@ use futures::poll;
 use portcullis::cache::{ColdCause, Freshness, Options, Requirement};
 use tokio::time::Instant;
 
-use super::site::{ACME, Step, blocked, by_hand, execute, site, site_with};
+use super::site::{ACME, Step, blocked, by_hand, execute, may_view, site, site_with};
 
 const NOW: &Requirement = &Requirement::MinimizeLatency;
 const PAST_THE_BOUND: Duration = Duration::from_millis(2_001);
@@ -75,6 +75,7 @@ async fn rev_3_a_slow_round_is_as_old_as_its_start() {
 #[tokio::test]
 async fn rev_3_a_slow_load_is_as_old_as_the_round_that_installs_it() {
     let site = site().await;
+    site.write(&[Step::Grant(ACME, "secret", "group:crew")]).await;
     let hold = site.hold("grants").await;
     let slow = async {
         site.until_blocked().await;
@@ -86,6 +87,7 @@ async fn rev_3_a_slow_load_is_as_old_as_the_round_that_installs_it() {
     let ((), token) = tokio::join!(site.load(ACME), slow);
     let world = site.warm(NOW).await;
     assert!(world.position().covers(&token), "one position for all of it");
+    assert!(!may_view(&world, "ann", "secret"), "true at that position");
 }
 
 /// **By the monotonic and the wall clock**: a machine that slept, a clock that was set.
