@@ -10,6 +10,7 @@ use diesel_async::{AsyncConnection as _, AsyncPgConnection, RunQueryDsl as _};
 use super::cluster::database;
 use super::program::{Serving, file};
 
+const ALLOWED: &str = "allowed: by a grant of a group they are in (GROUP_GRANT)\n";
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/organization.yaml");
 
 #[derive(Debug, PartialEq, Eq, QueryableByName)]
@@ -23,7 +24,7 @@ struct Head {
 /// How far every shard of the feed has come.
 async fn heads(url: &str) -> Vec<Head> {
     let mut connection = AsyncPgConnection::establish(url).await.unwrap();
-    let query = diesel::sql_query("SELECT shard, sequence FROM feed_head ORDER BY shard");
+    let query = diesel::sql_query("SELECT shard, sequence FROM feed_heads ORDER BY shard");
     query.load(&mut connection).await.unwrap()
 }
 
@@ -138,10 +139,7 @@ async fn check_says_yes_or_no_with_its_status() {
         (status, out)
     };
     let (status, out) = check(&["user:hugo", "initiative.edit", "trail-atlas"]);
-    assert_eq!(
-        (status, out.as_str()),
-        (0, "allowed: by a grant of a group they are in (GROUP_GRANT)\n")
-    );
+    assert_eq!((status, out.as_str()), (0, ALLOWED));
     let (status, out) = check(&["user:hugo", "epic.link", "trail-atlas"]);
     assert_eq!(status, 1);
     assert!(out.starts_with("denied: ") && out.ends_with("(INTERNAL_ONLY)\n"), "{out}");
@@ -173,7 +171,6 @@ async fn refused_questions_are_errors() {
     let cases = [
         (&["user:ann", "portfolio.veiw", "hiring"][..], "PERMISSION_NAME_UNKNOWN"),
         (&["user:ann", "portfolio.view", "hiring", "--consistency", "x"], "TOKEN_MALFORMED"),
-        (&["user:ann", "portfolio.view", "hiring", "--actor", "user:nobody"], "ACTOR_UNKNOWN"),
         (
             &["user:ann", "portfolio.view", "hiring", "--at", "2020-01-01T00:00:00Z"],
             "AT_IN_THE_PAST",
