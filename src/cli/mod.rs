@@ -98,6 +98,8 @@ pub(crate) enum Failure {
     #[error(transparent)]
     Telemetry(#[from] crate::telemetry::TelemetryError),
     #[error(transparent)]
+    Start(#[from] crate::server::StartError),
+    #[error(transparent)]
     File(#[from] text::FileError),
     #[error("{0}")]
     Text(String),

@@ -23,9 +23,7 @@ pub(crate) async fn run(config: &Config) -> Result<Outcome, Failure> {
     telemetry::init(config)?;
     let mut stop = Stop::listen()?;
     let server = tokio::select! {
-        started = Server::start(config, Clock::system()) => {
-            started.map_err(|error| Failure::Text(error.to_string()))?
-        }
+        started = Server::start(config, Clock::system()) => started?,
         () = stop.told() => return Ok(Outcome::Yes),
     };
     let welcomed = tokio::select! {
@@ -70,7 +68,10 @@ impl Stop {
 async fn welcome(config: &Config, address: SocketAddr) -> Result<(), Failure> {
     if config.demo {
         let client = Client::connect(&reachable(address).to_string(), None).await?;
-        apply::load(&client, DEMO_NAME, DEMO).await?;
+        // Somebody may have deleted a portfolio of it, say: no reason not to serve.
+        if let Err(failure) = apply::load(&client, DEMO_NAME, DEMO).await {
+            output::remark(format_args!("the demo is not as it was: {failure}"));
+        }
     }
     let database = config.database_url.iter().map(|url| format!("in the database {url}"));
     let own = data_dir(config).into_iter().map(|dir| format!("in {}", dir.display()));

@@ -15,9 +15,9 @@ use crate::domain::{PortfolioId, Subject, Timestamp};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
 
-/// Questions on their way at once: enough that a poll's wait is shared, few enough for one
-/// connection.
-const CONCURRENCY: usize = 128;
+/// Questions on their way at once: enough that a poll's wait is shared, few enough for the server's
+/// database connections while it has not loaded the organization yet.
+const CONCURRENCY: usize = 64;
 
 /// What a line looks like.
 const FORM: &str = concat!(

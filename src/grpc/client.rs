@@ -23,6 +23,11 @@ use crate::proto::v1::portfolio_service_client::PortfolioServiceClient;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often a call is tried that the server asks to try again. Writes carry a request id, so that
+/// none is done twice (BAD-3).
+const ATTEMPTS: u32 = 5;
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
 /// A connection to a server, on behalf of an actor. Cheap to clone; calls run side by side.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -114,6 +119,15 @@ macro_rules! calls {
                     request: v1::$request,
                 ) -> Result<v1::$response, CallError> {
                     let mut service = $service::new(self.channel.clone());
+                    for _ in 1..ATTEMPTS {
+                        match service.$name(self.request(request.clone())).await {
+                            Ok(response) => return Ok(response.into_inner()),
+                            Err(status) => match status.get_error_details().retry_info() {
+                                Some(info) => wait(info.retry_delay).await,
+                                None => return Err(self.error(&status)),
+                            },
+                        }
+                    }
                     let response = service.$name(self.request(request)).await;
                     response.map(Response::into_inner).map_err(|status| self.error(&status))
                 }
@@ -198,6 +212,11 @@ impl CallError {
             hint: hint(info.map(|info| info.reason.as_str()), retry),
         }
     }
+}
+
+/// Waits as long as the server asks, within reason.
+async fn wait(delay: Option<Duration>) {
+    tokio::time::sleep(delay.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)).await;
 }
 
 fn hint(reason: Option<&str>, retry: Option<Duration>) -> Option<String> {

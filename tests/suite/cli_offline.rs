@@ -1,31 +1,6 @@
 //! What the program does without a server: arguments, files, exit statuses.
 
-use std::path::PathBuf;
-use std::process::{Command, Output};
-
-/// A run of the program, with none of the caller's settings.
-fn portcullis(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-    command.args(arguments).env_clear();
-    command
-}
-
-fn run(arguments: &[&str]) -> (i32, String, String) {
-    told(portcullis(arguments).output().unwrap())
-}
-
-fn told(output: Output) -> (i32, String, String) {
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
-}
-
-/// A file in a folder of its own, which is gone when the test ends.
-fn file(name: &str, content: &[u8]) -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join(name);
-    std::fs::write(&path, content).unwrap();
-    (folder, path)
-}
+use super::program::{file, portcullis, run, told};
 
 /// An address where nobody listens: bound once, and let go.
 fn nobody() -> String {

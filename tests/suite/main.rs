@@ -11,6 +11,7 @@
 mod arbitrary_messages;
 mod bad_input;
 mod change_log_coverage;
+mod cli_live;
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
@@ -22,6 +23,7 @@ mod house;
 mod oracle;
 mod policy_properties;
 mod process;
+mod program;
 mod raw;
 mod schema;
 mod serving;
