@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
@@ -98,6 +99,7 @@ impl Server {
         further: Routes,
     ) -> Result<Running, StartError> {
         config.validate()?;
+        cache::metrics::describe();
         // First of all: a port that is taken should not cost a database start.
         let failed = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
@@ -129,7 +131,8 @@ impl Server {
         let app = App::new(storage, cache.clone());
         let services = Services::new(app, config.limits.clone(), config.request_timeout, further);
         let stopping = CancellationToken::new();
-        let serving = tokio::spawn(serve(services, listener, cache, stopping.clone()));
+        let serving =
+            tokio::spawn(serve(services, listener, cache.watch_ready(), stopping.clone()));
         ending.disarm();
         tracing::info!(server.address = %address, "the server answers");
         Ok(Running { address, stopping, background, serving, postgres })
@@ -156,10 +159,10 @@ async fn database(
 async fn serve(
     services: Services,
     listener: TcpListener,
-    cache: Cache,
+    ready: watch::Receiver<bool>,
     stopping: CancellationToken,
 ) {
-    if let Err(error) = services.serve(listener, &cache, stopping).await {
+    if let Err(error) = services.serve(listener, ready, stopping).await {
         tracing::error!(error.cause = %error, "the server ended by an error");
     }
 }

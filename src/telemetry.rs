@@ -1,5 +1,6 @@
 //! Where the log and the metrics go.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use metrics_exporter_prometheus::{BuildError, PrometheusBuilder};
@@ -33,7 +34,7 @@ pub fn init(config: &Config) -> Result<(), TelemetryError> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match config.log_format {
         LogFormat::Text => {
-            let colours = crate::cli::output::colours(&std::io::stderr());
+            let colours = colours(&std::io::stderr());
             log.with_ansi(colours).try_init()
         }
         LogFormat::Json => log.json().flatten_event(true).try_init(),
@@ -46,4 +47,11 @@ pub fn init(config: &Config) -> Result<(), TelemetryError> {
             .map_err(|error| TelemetryError::Metrics(address, error))?;
     }
     Ok(())
+}
+
+/// Whether to colour what is written there: only for a person, and not if they said no.
+#[must_use]
+pub fn colours(target: &impl IsTerminal) -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    target.is_terminal() && !refused
 }

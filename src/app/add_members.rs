@@ -83,7 +83,7 @@ async fn add(write: &mut Write, request: &AddMembers) -> Result<Vec<AddOutcome>,
     let id = &request.portfolio;
     let acting = Acting::with(write, &actor, now, id, &subjects, MEMBERS_INVITE).await?;
     if policy::role_holdings(&acting.scene.snapshot, request.role.as_str()).is_none() {
-        return Err(role_not_found(&request.role).into());
+        return Err(role_not_found(&acting.scene, &request.role).into());
     }
     let period = period(request, now)?;
     let mut known = know(write, &acting, users, &subjects, now).await?;
@@ -220,7 +220,7 @@ fn must_be_invited() -> Refusal {
 
 fn deactivated(subject: &Subject) -> Refusal {
     let message = format!("`{subject}` is deactivated; reactivate first");
-    Refusal::new(Reason::UserDeactivated, message).with("subject", subject)
+    Refusal::new(Reason::UserDeactivated, message).with(subject.kind(), subject.id())
 }
 
 async fn give(

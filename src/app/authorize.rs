@@ -6,7 +6,7 @@ use crate::domain::fact::GrantFact;
 use crate::domain::permission::{MEMBERS_VIEW, PermissionName};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
+use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp, UserId};
 use crate::policy::{self, Global, Holdings, Query, Snapshot};
 use crate::storage::facts::Question;
 use crate::storage::{Error, Failure, Transaction};
@@ -80,8 +80,7 @@ impl Acting {
         if let Some(Subject::User(user)) = &actor
             && scene.global.is_deactivated(user.as_str())
         {
-            let message = format!("the user `{user}` is deactivated and may do nothing");
-            return Err(Refusal::new(Reason::ActorDeactivated, message).into());
+            return Err(actor_deactivated(user).into());
         }
         let listed = actor.as_ref().is_none_or(|actor| {
             policy::may_list(&scene.global, &scene.snapshot, actor, id.as_str(), at)
@@ -137,14 +136,16 @@ impl Acting {
     /// The ceiling (ROL-7): nobody gives a role that holds more than they do here.
     pub(super) fn may_give(&self, role: &RoleKey) -> Result<(), Refusal> {
         let given = policy::role_holdings(&self.scene.snapshot, role.as_str()).unwrap_or_default();
-        self.above(self.scene.at, &given, || format!("the role `{role}` holds more than you do"))
+        self.above(&given, || format!("the role `{role}` holds more than you do"))
+            .map_err(|refusal| refusal.with("role", role))
     }
 
     /// The ceiling (ROL-7): nobody changes or removes someone who holds more.
     pub(super) fn may_change(&self, subject: &Subject) -> Result<(), Refusal> {
         let id = self.portfolio.id.as_str();
         let held = policy::explicit_holdings(&self.scene.snapshot, subject, id, self.scene.at);
-        self.above(self.scene.at, &held, || format!("`{subject}` holds more than you do"))
+        self.above(&held, || format!("`{subject}` holds more than you do"))
+            .map_err(|refusal| refusal.with("subject", subject))
     }
 
     /// Nobody prolongs their own access (MEM-9): what the actor gives to themselves, or to a group
@@ -169,22 +170,23 @@ impl Acting {
             return Ok(());
         }
         let message = "nobody prolongs their own access; ask another manager";
-        Err(Refusal::new(Reason::OwnAccessProlonged, message).with("subject", subject))
+        Err(Refusal::new(Reason::OwnAccessProlonged, message).with("portfolio", &self.portfolio.id))
     }
 
-    fn above(
-        &self,
-        at: Timestamp,
-        wanted: &Holdings,
-        what: impl FnOnce() -> String,
-    ) -> Result<(), Refusal> {
-        let Some(held) = self.held_by_actor(at) else { return Ok(()) };
+    fn above(&self, wanted: &Holdings, what: impl FnOnce() -> String) -> Result<(), Refusal> {
+        let Some(held) = self.held_by_actor(self.scene.at) else { return Ok(()) };
         let Err(excess) = held.covers(wanted.table()) else { return Ok(()) };
         let excess: Vec<&str> = excess.iter().map(PermissionName::as_str).collect();
         let excess = excess.join(", ");
         let message = format!("{}: {excess}", what());
         Err(Refusal::new(Reason::RoleAboveOwn, message).with("permissions", excess))
     }
+}
+
+/// Deactivated: denied everything, at once (DIR-1).
+pub(super) fn actor_deactivated(user: &UserId) -> Refusal {
+    let message = format!("the user `{user}` is deactivated and may do nothing");
+    Refusal::new(Reason::ActorDeactivated, message).with("actor", format_args!("user:{user}"))
 }
 
 /// What an actor is told who knows the portfolio but lacks the permission.

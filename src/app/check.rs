@@ -189,9 +189,10 @@ fn unknown_permission(global: &Global, request: &CheckPermission) -> Refusal {
     let name = &request.permission;
     let nearest = global.nearest(name);
     let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
-    let description = format!("`{name}` is not in the permission catalogue{hint}");
+    let description = format!("names `{name}`, which is not in the permission catalogue{hint}");
     let reason = Reason::PermissionNameUnknown;
-    let refusal = Refusal::field_because(reason, "permission", description);
+    let refusal =
+        Refusal::field_because(reason, "permission", description).with("permission", name);
     match nearest {
         Some(nearest) => refusal.with("nearest", nearest),
         None => refusal,

@@ -144,7 +144,8 @@ impl Target {
         }
         let subject = &self.member.subject;
         let message = format!("`{subject}` owns the portfolio; transfer the ownership first");
-        Err(Refusal::new(Reason::Owner, message).with("subject", subject))
+        let refusal = Refusal::new(Reason::Owner, message).with("subject", subject);
+        Err(refusal.with("portfolio", &self.acting.portfolio.id))
     }
 
     /// There is always a manager (MEM-6): refuses to end the last lasting manager grant of an
@@ -159,7 +160,9 @@ impl Target {
         let message = format!(
             "`{user}` is the last manager; make another active user a manager without an end first"
         );
-        Err(Refusal::new(Reason::LastManager, message).with("user", user).into())
+        let refusal = Refusal::new(Reason::LastManager, message);
+        let refusal = refusal.with("subject", &self.member.subject);
+        Err(refusal.with("portfolio", &self.acting.portfolio.id).into())
     }
 }
 
@@ -170,7 +173,7 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
     let replaced = target.replaced();
     let role = new_role(request, &target)?;
     if policy::role_holdings(&target.acting.scene.snapshot, role.as_str()).is_none() {
-        return Err(role_not_found(&role).into());
+        return Err(role_not_found(&target.acting.scene, &role).into());
     }
     target.acting.may_give(&role)?;
     let expire_time = request.expire_time.unwrap_or_else(|| latest_end(&target.lasting));
@@ -339,5 +342,7 @@ async fn remaining(
 
 fn member_not_found(portfolio: &PortfolioId, subject: &Subject) -> Refusal {
     let message = format!("`{subject}` has no direct access to portfolio `{portfolio}`");
-    Refusal::new(Reason::MemberNotFound, message).with("subject", subject)
+    Refusal::new(Reason::MemberNotFound, message)
+        .with("subject", subject)
+        .with("portfolio", portfolio)
 }

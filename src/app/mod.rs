@@ -27,15 +27,17 @@ pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use portfolios::{CreatePortfolio, DeletePortfolio};
 pub use users::{UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
 
+pub use crate::cache::Requirement;
+pub use crate::policy::{Decision, Reason as DecisionReason};
+pub use crate::storage::{Error as StorageError, WriteContext};
+
 use self::authorize::Acting;
 use crate::cache::Cache;
 use crate::domain::caller::{Actor, Caller};
 use crate::domain::refusal::Refusal;
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId};
-use crate::storage::{
-    self, AsyncFunc, Failure, Read, Scope, Storage, Write, WriteContext, Written,
-};
+use crate::storage::{AsyncFunc, Failure, Read, Scope, Storage, Write, Written};
 
 /// The application: what the services of `grpc` call.
 #[derive(Clone, Debug)]
@@ -70,7 +72,7 @@ pub enum Error {
     /// A rule refused it; for the client to read.
     Refused(Box<Refusal>),
     /// The database failed; for our log.
-    Storage(storage::Error),
+    Storage(StorageError),
 }
 
 impl From<Refusal> for Error {
@@ -79,8 +81,8 @@ impl From<Refusal> for Error {
     }
 }
 
-impl From<storage::Error> for Error {
-    fn from(error: storage::Error) -> Self {
+impl From<StorageError> for Error {
+    fn from(error: StorageError) -> Self {
         Self::Storage(error)
     }
 }
@@ -90,7 +92,7 @@ impl From<Failure> for Error {
         match failure {
             Failure::Refused(refusal) => Self::Refused(refusal),
             Failure::Storage(error) => Self::Storage(error),
-            Failure::Widen(scope) => Self::Storage(storage::Error::Corrupt {
+            Failure::Widen(scope) => Self::Storage(StorageError::Corrupt {
                 table: "organizations",
                 row: scope.to_string(),
                 what: "a scope was never locked".to_owned(),

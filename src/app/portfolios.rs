@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::authorize::{Acting, Scene};
+use super::authorize::{Acting, Scene, actor_deactivated};
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::caller::Actor;
@@ -177,11 +177,11 @@ async fn authorize_creation(
         match write.user(id).await? {
             None => {
                 let message = format!("there is no user `{id}` to act for");
-                return Err(Refusal::new(Reason::ActorUnknown, message).into());
+                let refusal = Refusal::new(Reason::ActorUnknown, message);
+                return Err(refusal.with("actor", &subject).into());
             }
             Some(user) if user.deactivated => {
-                let message = format!("the user `{id}` is deactivated and may do nothing");
-                return Err(Refusal::new(Reason::ActorDeactivated, message).into());
+                return Err(actor_deactivated(id).into());
             }
             Some(_) => {}
         }
@@ -190,7 +190,8 @@ async fn authorize_creation(
         return Ok(());
     }
     let message = "only site editors of the organization create portfolios";
-    Err(Refusal::new(Reason::SiteRoleMissing, message).with("site_role", "editor").into())
+    let organization = scene.snapshot.organization();
+    Err(Refusal::new(Reason::SiteRoleMissing, message).with("organization", organization).into())
 }
 
 /// The owner is an active internal user (VIS-1).
@@ -205,7 +206,7 @@ async fn require_owner(write: &mut Write, scene: &Scene, owner: &UserId) -> Resu
     }
     if !policy::is_internal(&scene.snapshot, &subject) {
         let message = format!("`{owner}` is external to the organization; owners are internal");
-        return Err(Refusal::new(Reason::NotEligible, message).with("user", owner).into());
+        return Err(Refusal::new(Reason::NotEligible, message).with("subject", &subject).into());
     }
     Ok(())
 }
@@ -213,7 +214,7 @@ async fn require_owner(write: &mut Write, scene: &Scene, owner: &UserId) -> Resu
 /// What openness gives never manages access (ROL-7).
 pub(super) fn require_openness_role(scene: &Scene, role: &RoleKey) -> Result<(), Refusal> {
     let Some(holdings) = policy::role_holdings(&scene.snapshot, role.as_str()) else {
-        return Err(role_not_found(role));
+        return Err(role_not_found(scene, role));
     };
     let never = crate::domain::permission::NEVER_BY_OPENNESS;
     let managing: Vec<&str> =
@@ -229,9 +230,12 @@ pub(super) fn require_openness_role(scene: &Scene, role: &RoleKey) -> Result<(),
 }
 
 /// No role of this key in the portfolio's organization.
-pub(super) fn role_not_found(role: &RoleKey) -> Refusal {
-    let message = format!("the organization has no role `{role}`");
-    Refusal::new(Reason::RoleNotFound, message).with("role", role)
+pub(super) fn role_not_found(scene: &Scene, role: &RoleKey) -> Refusal {
+    let organization = scene.snapshot.organization();
+    let message = format!("the organization `{organization}` has no role `{role}`");
+    Refusal::new(Reason::RoleNotFound, message)
+        .with("role", role)
+        .with("organization", organization)
 }
 
 fn ownership(portfolio: &Portfolio, owner: &Subject) -> Grant {

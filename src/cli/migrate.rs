@@ -3,7 +3,7 @@
 
 use super::{Failure, Outcome, output};
 use crate::config::Config;
-use crate::storage;
+use crate::storage::migrate;
 
 /// Migrates the database of the settings.
 pub(crate) async fn run(config: &Config) -> Result<Outcome, Failure> {
@@ -14,7 +14,7 @@ pub(crate) async fn run(config: &Config) -> Result<Outcome, Failure> {
                     own is migrated whenever it starts";
         return Err(Failure::Text(text.to_owned()));
     };
-    storage::migrate(url.as_str())
+    migrate(url.as_str())
         .await
         .map_err(|error| Failure::Text(format!("cannot migrate `{url}`: {error}")))?;
     output::line(format_args!("the tables of `{url}` are up to date"));

@@ -1,19 +1,14 @@
 //! What is printed: for people, or JSON for programs.
 
 use std::fmt::Display;
-use std::io::{IsTerminal, Write as _};
+use std::io::{IsTerminal as _, Write as _};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::telemetry::colours;
+
 /// Below this many steps a progress bar would only flicker.
 const LONG: usize = 100;
-
-/// Whether to colour what is written there: only for a person, and not if they said no.
-#[must_use]
-pub fn colours(target: &impl IsTerminal) -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    target.is_terminal() && !refused
-}
 
 /// Prints a line. A reader who has gone away (`| head`) is no reason to fail.
 pub(crate) fn line(text: impl Display) {

@@ -49,7 +49,7 @@ impl GroupNesting {
                 "group `{inner}` within `{outer}` would make a chain of {depth} groups; at most \
                  {MAX_GROUP_DEPTH} are accepted"
             );
-            return Err(Refusal::new(Reason::GroupTooDeep, message).with("depth", depth));
+            return Err(Refusal::new(Reason::GroupTooDeep, message).with("limit", MAX_GROUP_DEPTH));
         }
         self.insert(outer.clone(), inner.clone());
         Ok(())

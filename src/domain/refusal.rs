@@ -37,7 +37,6 @@ pub enum Reason {
     GroupTooDeep,
     NotEligible,
     OrganizationRoleForbidden,
-    OrganizationMismatch,
     PermissionMissing,
     RoleAboveOwn,
     ActorUnknown,
@@ -125,7 +124,7 @@ impl Refusal {
             Subject::ServiceAccount(_) => (Reason::ServiceAccountNotFound, "service account"),
         };
         let id = subject.id();
-        Self::new(reason, format!("there is no {noun} `{id}`")).with("subject", subject)
+        Self::new(reason, format!("there is no {noun} `{id}`")).with(subject.kind(), id)
     }
 
     /// The etag is not that of the resource as it is now.

@@ -9,12 +9,11 @@ use tonic::Request;
 use tonic::metadata::MetadataMap;
 use uuid::Uuid;
 
-use crate::app::Context;
+use crate::app::{Context, WriteContext};
 use crate::domain::Subject;
 use crate::domain::caller::{Actor, Caller};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1;
-use crate::storage::WriteContext;
 
 /// Names the actor: `user:ann` or `service_account:ci`.
 const ACTOR: &str = "portcullis-actor";

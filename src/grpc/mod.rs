@@ -23,13 +23,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::app::App;
-use crate::cache::Cache;
 use crate::config::Limits;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::v1::access_settings_service_server::AccessSettingsServiceServer;
@@ -63,22 +63,20 @@ impl Services {
     }
 
     /// Serves until `stopping`, and then until the calls that are open have ended; open streams
-    /// are ended at once. `cache` says whether the health service reports us as serving.
+    /// are ended at once. `ready` says whether the health service reports us as serving.
     ///
     /// # Errors
     /// The descriptors are not what reflection expects, or tonic gives up.
     pub async fn serve(
         self,
         listener: TcpListener,
-        cache: &Cache,
+        ready: watch::Receiver<bool>,
         stopping: CancellationToken,
     ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         let size = self.limits.max_message_bytes;
         let (reporter, health) = tonic_health::server::health_reporter();
         let reporting = tokio::spawn(
-            stopping
-                .clone()
-                .run_until_cancelled_owned(health::follow(reporter, cache.watch_ready())),
+            stopping.clone().run_until_cancelled_owned(health::follow(reporter, ready)),
         );
         let reflection = || {
             tonic_reflection::server::Builder::configure()

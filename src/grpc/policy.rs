@@ -3,12 +3,10 @@ use tonic::{Request, Response, Status};
 use super::parse::{self, Violations};
 use super::render::timestamp;
 use super::{Services, context};
-use crate::app::{CheckPermission, Checked};
-use crate::cache::Requirement;
+use crate::app::{CheckPermission, Checked, Decision, DecisionReason as Reason, Requirement};
 use crate::domain::Subject;
-use crate::domain::refusal::{Reason as RefusalReason, Refusal};
+use crate::domain::refusal::{self, Refusal};
 use crate::domain::revision::Token;
-use crate::policy::{Decision, Reason};
 use crate::proto::v1;
 use crate::proto::v1::policy_service_server::PolicyService;
 
@@ -92,7 +90,7 @@ fn requirement(consistency: Option<v1::Consistency>) -> Result<Requirement, Refu
         Some(Wire::AtLeastAsFresh(token)) => match Token::decode(&token) {
             Ok(token) => Ok(Requirement::AtLeast(token)),
             Err(error) => Err(Refusal::field_because(
-                RefusalReason::TokenMalformed,
+                refusal::Reason::TokenMalformed,
                 "consistency.at_least_as_fresh",
                 error,
             )),

@@ -7,10 +7,9 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use uuid::Uuid;
 
-use crate::app;
+use crate::app::{self, StorageError};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1::{self, ErrorReason};
-use crate::storage;
 
 /// `ErrorInfo.domain` of every error of ours.
 const DOMAIN: &str = "portcullis";
@@ -57,31 +56,31 @@ impl From<app::Error> for Status {
     }
 }
 
-fn from_storage(error: &storage::Error) -> Status {
+fn from_storage(error: &StorageError) -> Status {
     match error {
-        storage::Error::Unavailable(cause) => {
+        StorageError::Unavailable(cause) => {
             // Not an error of ours; the feed reports an outage once, as such.
             tracing::debug!(error.cause = cause, "a call failed for want of the database");
             let message = "the database is unavailable; try again";
             passing(Code::Unavailable, ErrorReason::DatabaseUnavailable, message)
         }
-        storage::Error::PoolExhausted => {
+        StorageError::PoolExhausted => {
             let message = "no database connection became free in time; try again";
             passing(Code::ResourceExhausted, ErrorReason::PoolExhausted, message)
         }
-        storage::Error::DeadlineExceeded => deadline_exceeded(),
-        storage::Error::RetriesExhausted(attempts) => {
+        StorageError::DeadlineExceeded => deadline_exceeded(),
+        StorageError::RetriesExhausted(attempts) => {
             let message = format!("gave up after {attempts} attempts; try again");
             passing(Code::Aborted, ErrorReason::RetriesExhausted, message)
         }
-        storage::Error::Corrupt { .. } | storage::Error::Query(_) => internal(error),
+        StorageError::Corrupt { .. } | StorageError::Query(_) => internal(error),
     }
 }
 
 /// The request's deadline ended before the answer was there.
 pub(super) fn deadline_exceeded() -> Status {
-    let message = "the deadline ended before the answer was there; a write may have happened: \
-                   retry it with the same request id";
+    let message = "the deadline ended before the answer was there; if this was a write, it may \
+                   have happened: retry it with the same request id";
     let details = error_info(ErrorReason::DeadlineExceeded, []);
     Status::with_error_details(Code::DeadlineExceeded, message, details)
 }
@@ -195,7 +194,6 @@ fn classify(reason: Reason) -> (Code, ErrorReason) {
         Reason::GroupTooDeep => refused(Public::GroupTooDeep),
         Reason::NotEligible => refused(Public::NotEligible),
         Reason::OrganizationRoleForbidden => refused(Public::OrganizationRoleForbidden),
-        Reason::OrganizationMismatch => refused(Public::OrganizationMismatch),
         Reason::PermissionMissing => denied(Public::PermissionMissing),
         Reason::RoleAboveOwn => denied(Public::RoleAboveOwn),
         Reason::ActorUnknown => denied(Public::ActorUnknown),
@@ -237,7 +235,7 @@ mod tests {
 
     #[test]
     fn bad_1_the_cause_of_an_internal_error_stays_in_the_log() {
-        let error = storage::Error::Corrupt {
+        let error = StorageError::Corrupt {
             table: "grants",
             row: "secret".to_owned(),
             what: "secret".to_owned(),
@@ -253,7 +251,7 @@ mod tests {
 
     #[test]
     fn bad_1_what_passes_says_when_to_try_again() {
-        let unavailable = storage::Error::Unavailable("secret".to_owned());
+        let unavailable = StorageError::Unavailable("secret".to_owned());
         let status = Status::from(app::Error::Storage(unavailable));
         assert_eq!(status.code(), Code::Unavailable);
         assert!(!status.message().contains("secret"));

@@ -33,6 +33,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// A standby, or a primary that was demoted: it may be behind, and takes no writes.
+    pub(super) fn read_only() -> Self {
+        Self::Unavailable("the database is read-only: a standby, or a demoted primary".to_owned())
+    }
+
     /// A row that should not be there.
     pub(super) fn corrupt(table: &'static str, row: &str, what: impl ToString) -> Self {
         Self::Corrupt { table, row: row.to_owned(), what: what.to_string() }
@@ -58,6 +63,9 @@ impl From<DieselError> for Error {
                 DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
                 information,
             ) => Self::Unavailable(information.message().to_owned()),
+            DieselError::DatabaseError(DatabaseErrorKind::ReadOnlyTransaction, _) => {
+                Self::read_only()
+            }
             DieselError::BrokenTransactionManager => {
                 Self::Unavailable("the connection broke inside a transaction".to_owned())
             }

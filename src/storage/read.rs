@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::write::AsyncFunc;
 use super::{Connection, Error, FeedHeads, Storage, Transaction, feed};
 
-/// One REPEATABLE READ, READ ONLY transaction: all it reads is true at [`Read::heads`].
+/// One REPEATABLE READ transaction that only reads: all it reads is true at [`Read::heads`].
 ///
 /// INVARIANT (no torn reads): whatever takes several statements to read is read in one of these.
 /// Read statement by statement, a user removed from a group and the group then given a portfolio
@@ -17,7 +17,9 @@ pub struct Read {
     heads: FeedHeads,
 }
 
-const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Not READ ONLY, though nothing here can write: so it is the server that says whether it would
+/// take a write, and a standby or a demoted primary, which may be behind, is found out (REV-3).
+const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ";
 
 impl Storage {
     /// Runs `body` on one consistent state of the primary; also returns where that state is.
@@ -74,6 +76,10 @@ where
     let begun = AnsiTransactionManager::begin_transaction_sql(&mut *connection, BEGIN).await;
     begun.map_err(Error::from)?;
     let heads = feed::heads(&mut connection).await?;
+    if heads.read_only {
+        // The connection is discarded with its transaction: the next may lead to the primary.
+        return Err(Error::read_only().into());
+    }
     let mut read = Read { transaction: Transaction::new(connection), heads };
     let outcome = body(&mut read).await;
     // Nothing was written: how it ends makes no difference to the outcome.

@@ -399,7 +399,8 @@ fn replay<T: DeserializeOwned>(
             Reason::RequestIdReused,
             "request_id",
             "was used for another request within 24 hours; choose a new one",
-        );
+        )
+        .with("request_id", &context.request_id);
         return Err(refusal.into());
     }
     let corrupt = |what: String| Error::corrupt("request_outcomes", &context.request_id, what);

@@ -45,7 +45,7 @@ pub fn never_given(reasons: &[Reason], sources: &[Source]) -> Vec<String> {
             let mut programs = programs.iter().filter(|(path, _)| !but.contains(path));
             programs.any(|(_, program)| has(program, what, variant))
         };
-        let told = somewhere("ErrorReason", &[]);
+        let told = somewhere("ErrorReason", &[]) || somewhere("Public", &[]);
         let translated = programs
             .iter()
             .any(|(path, program)| *path == TRANSLATOR && has(program, "Reason", variant));

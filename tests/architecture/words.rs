@@ -135,9 +135,8 @@ fn a_path_of_some_machine_is_found_and_common_ones_are_not() {
     for (first, second) in [("usr", "lib"), ("home", "linuxbrew"), ("var", "lib")] {
         assert_eq!(paths(&one(&path(first, second))), Vec::<String>::new());
     }
-    for text in
-        ["read/write paths", "a path: `/d/cluster`", "https://host/a/b", "\"$d\"/native/bin"]
-    {
+    let quoted = format!("\"$d\"/{}/bin", "native");
+    for text in ["read/write paths", "a path: `/d/cluster`", "https://host/a/b", &quoted] {
         assert_eq!(paths(&one(text)), Vec::<String>::new(), "{text}");
     }
 }

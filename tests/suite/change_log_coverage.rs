@@ -6,6 +6,7 @@
 //! transaction; then every write of the application is done, and the two are compared.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use diesel::QueryableByName;
@@ -460,7 +461,7 @@ async fn every_table_is_one_of_facts_or_is_not() {
 /// A write that is new must be done here too.
 #[test]
 fn every_write_of_the_application_is_done_here() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/app");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/app");
     let mut writes = BTreeSet::new();
     for entry in std::fs::read_dir(folder).expect("a folder") {
         let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a source");
