@@ -224,8 +224,8 @@ async fn bad_3_a_request_id_does_its_work_once() {
 
 #[tokio::test]
 async fn mem_2_a_bad_entry_never_spoils_the_good() {
-    let server = server().await;
     use v1::member_spec::Kind;
+    let server = server().await;
     let spec = |kind| v1::MemberSpec { kind };
     let request = v1::AddMembersRequest {
         portfolio: "roadmap".to_owned(),
