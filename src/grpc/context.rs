@@ -142,7 +142,7 @@ fn fingerprint<T: WriteRequest>(actor: &Actor, message: &T) -> [u8; 32] {
 fn deadline(metadata: &MetadataMap, most: Duration) -> Instant {
     let given = metadata.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
     let timeout = given.map_or(most, |given| given.min(most));
-    Instant::now() + (timeout - (timeout / 10).min(RETURN_TIME))
+    Instant::now() + timeout.saturating_sub((timeout / 10).min(RETURN_TIME))
 }
 
 /// Reads `grpc-timeout`, as the gRPC protocol defines it; malformed ones count as none.

@@ -178,6 +178,23 @@ async fn bad_1_bytes_that_are_no_message_are_the_clients_mistake() {
 }
 
 #[tokio::test]
+async fn bad_1_a_text_that_the_database_cannot_hold_is_the_clients_mistake() {
+    let server = server().await;
+    let mut directory = server.system().directory();
+    for name in ["nul\0byte", "line\nbreak", "", " ", &"x".repeat(201)] {
+        let group = v1::Group {
+            id: "core".to_owned(),
+            organization: "acme".to_owned(),
+            display_name: name.to_owned(),
+        };
+        let request =
+            v1::UpsertGroupRequest { group: Some(group), ..v1::UpsertGroupRequest::default() };
+        let status = directory.upsert_group(request).await.unwrap_err();
+        assert_eq!(fields(&status), ["group.display_name"], "{name:?}");
+    }
+}
+
+#[tokio::test]
 async fn aut_2_an_actor_that_is_none_is_refused() {
     let server = server().await;
     for actor in ["ann", "group:core", "user:"] {
@@ -207,8 +224,8 @@ async fn bad_3_a_request_id_does_its_work_once() {
 
 #[tokio::test]
 async fn mem_2_a_bad_entry_never_spoils_the_good() {
-    let server = server().await;
     use v1::member_spec::Kind;
+    let server = server().await;
     let spec = |kind| v1::MemberSpec { kind };
     let request = v1::AddMembersRequest {
         portfolio: "roadmap".to_owned(),

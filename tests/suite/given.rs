@@ -114,7 +114,7 @@ impl Given {
 
     /// Who owns the portfolio.
     pub fn owned_by(mut self, user: &str) -> Self {
-        self.last().owner = user.to_owned();
+        user.clone_into(&mut self.last().owner);
         self
     }
 
@@ -131,7 +131,7 @@ impl Given {
     /// The organization access role of the portfolio.
     pub fn openly_giving(mut self, role: &str) -> Self {
         let portfolio = self.portfolios.last_mut().expect("a portfolio before");
-        portfolio.request.organization_access_role = role.to_owned();
+        role.clone_into(&mut portfolio.request.organization_access_role);
         self
     }
 

@@ -1,16 +1,22 @@
 //! The server as a whole: that it starts, answers, says how it is, and stops.
 
+use std::time::Duration;
+
+use diesel_async::{AsyncConnection as _, AsyncPgConnection, SimpleAsyncConnection as _};
 use portcullis::clock::Clock;
 use portcullis::config::Config;
 use portcullis::proto::v1;
+use portcullis::proto::v1::consistency::Requirement;
 use portcullis::server::Server;
 use tonic::Code;
 use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_reflection::pb::v1 as reflection;
 use tonic_reflection::pb::v1alpha as reflection_alpha;
+use tonic_types::StatusExt as _;
 
-use crate::harness::{TestServer, refusal};
+use crate::harness::{TestServer, reason, refusal};
 
 #[tokio::test]
 async fn a_world_is_built_and_decided_over_the_wire() {
@@ -39,6 +45,41 @@ async fn a_world_is_built_and_decided_over_the_wire() {
     assert_eq!(deactivated, v1::DecisionReason::SubjectDeactivated);
     let external = server.acting("user:eve").get_portfolio("plaza").await;
     assert_eq!(refusal(external), (Code::NotFound, "PORTFOLIO_NOT_FOUND".to_owned()));
+}
+
+#[tokio::test]
+async fn rev_1_a_second_server_sees_what_a_token_names() {
+    let server = TestServer::start().await;
+    let twin = server.twin().await;
+    let token = server
+        .given()
+        .organization("acme")
+        .user("ann")
+        .user("ben")
+        .site_role("ben", v1::SiteRole::Guest)
+        .portfolio("plaza")
+        .with_manager("ann")
+        .open()
+        .openly_giving("contributor")
+        .portfolio("notes")
+        .restricted()
+        .await;
+    let at_least = || Some(Requirement::AtLeastAsFresh(token.clone()));
+    for (subject, permission, portfolio, allowed) in [
+        ("user:ann", "members.invite", "plaza", true),
+        ("user:acme-owner", "initiative.edit", "plaza", true),
+        ("user:ben", "portfolio.view", "plaza", false),
+        ("user:ann", "portfolio.view", "notes", false),
+    ] {
+        for server in [&server, &twin] {
+            let client = server.system();
+            let answer = client.check_with(subject, permission, portfolio, at_least()).await;
+            assert_eq!(answer.unwrap().allowed, allowed, "{subject} {permission} {portfolio}");
+        }
+    }
+    assert!(twin.acting("user:ann").get_portfolio("notes").await.is_ok());
+    let hidden = twin.acting("user:ben").get_portfolio("notes").await;
+    assert_eq!(refusal(hidden), (Code::NotFound, "PORTFOLIO_NOT_FOUND".to_owned()));
 }
 
 #[tokio::test]
@@ -126,4 +167,54 @@ async fn a_port_or_a_database_that_is_not_there_is_told() {
     let refused = Server::start(&nowhere, Clock::system()).await.unwrap_err().to_string();
     assert!(refused.contains("cannot use the database"), "{refused}");
     assert!(!refused.contains("secret"), "{refused}");
+}
+
+/// Runs statements in another database of the same PostgreSQL.
+async fn administer(url: &str, sql: &str) {
+    let (cluster, _) = url.rsplit_once('/').expect("a URL ends in the database");
+    let mut connection = AsyncPgConnection::establish(&format!("{cluster}/portcullis")).await;
+    let connection = connection.as_mut().expect("the cluster is there");
+    connection.batch_execute(sql).await.expect("the statements are right");
+}
+
+#[tokio::test]
+async fn the_database_away_is_unavailable_and_recovers_by_itself() {
+    let server = TestServer::start_with(|config| {
+        config.pool_wait = Duration::from_millis(200);
+        config.staleness_bound = Duration::from_millis(500);
+    })
+    .await;
+    server.given().organization("acme").user("ann").portfolio("roadmap").owned_by("ann").await;
+    assert!(server.allows("user:ann", "portfolio.view", "roadmap").await);
+    let request = HealthCheckRequest { service: "portcullis.v1.PolicyService".to_owned() };
+    let mut health = HealthClient::new(server.channel.clone());
+    let mut health = health.watch(request).await.unwrap().into_inner();
+    assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+
+    let (_, name) = server.database.url.rsplit_once('/').unwrap();
+    let url = &server.database.url;
+    administer(
+        url,
+        &format!(
+            "ALTER DATABASE {name} ALLOW_CONNECTIONS false;
+             SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        ),
+    )
+    .await;
+    // Memory is trusted for the staleness bound; then the health service says so.
+    assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    let client = server.system();
+    let minimal = client.check_with("user:ann", "portfolio.view", "roadmap", None).await;
+    let read = client.get_portfolio("roadmap").await;
+    let write = client.remove_member("roadmap", "user:ann").await;
+    for status in [minimal.unwrap_err(), read.unwrap_err(), write.unwrap_err()] {
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(reason(&status), "DATABASE_UNAVAILABLE");
+        assert!(status.get_error_details().retry_info().is_some());
+    }
+
+    administer(url, &format!("ALTER DATABASE {name} ALLOW_CONNECTIONS true")).await;
+    assert_eq!(health.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    assert!(server.allows("user:ann", "portfolio.view", "roadmap").await);
+    assert!(client.get_portfolio("roadmap").await.is_ok());
 }
