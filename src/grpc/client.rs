@@ -236,7 +236,8 @@ fn hint(reason: Option<&str>, retry: Option<Duration>) -> Option<String> {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason.as_deref().unwrap_or(self.code), self.message)?;
-        for (field, description) in &self.violations {
+        // One alone is what the message says already.
+        for (field, description) in self.violations.iter().filter(|_| self.violations.len() > 1) {
             write!(f, "\n  `{field}`: {description}")?;
         }
         self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
