@@ -13,6 +13,8 @@
     reason = "as in the tests themselves: what helps them fails like them"
 )]
 
+#[path = "architecture/dependencies.rs"]
+mod dependencies;
 #[path = "architecture/imports.rs"]
 mod imports;
 #[path = "architecture/reasons.rs"]
@@ -47,6 +49,15 @@ fn rust() -> Vec<Source> {
 #[test]
 fn nobody_imports_whom_they_must_not() {
     none(&imports::complaints(&program()));
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let manifest = Source::all(&["Cargo.toml"], &["toml"]);
+    let [manifest] = manifest.as_slice() else { panic!("Cargo.toml has moved") };
+    let declared = dependencies::declared(&manifest.text);
+    assert!(declared.len() > 30, "only {} dependencies found", declared.len());
+    none(&dependencies::unused(&declared, &rust()));
 }
 
 #[test]

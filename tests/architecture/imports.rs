@@ -108,7 +108,7 @@ fn of_one(source: &Source) -> Vec<String> {
     for import in imports(source, &program) {
         let inner =
             |part: &&str| import.starts_with(part) && !import[part.len()..].starts_with(is_word);
-        if !inner(&room) && !allowed.iter().any(|part| inner(part)) {
+        if !inner(&room) && !allowed.iter().any(inner) {
             complaints.push(format!("{path}: `{room}` may not import `{import}`"));
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::source::{Source, is_word};
 
-/// A value of the enum in error_reason.proto.
+/// A value of the enum in `error_reason.proto`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Reason {
     /// As Rust names it: `PortfolioNotFound`.
@@ -42,7 +42,9 @@ pub fn never_given(reasons: &[Reason], sources: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     for Reason { variant, reserved } in reasons {
         let somewhere = |what: &str, but: &[&str]| {
-            let mut programs = programs.iter().filter(|(path, _)| !but.contains(path));
+            // The decider has reasons of its own.
+            let other = |path: &str| but.contains(&path) || path.starts_with("src/policy/");
+            let mut programs = programs.iter().filter(|(path, _)| !other(path));
             programs.any(|(_, program)| has(program, what, variant))
         };
         let told = somewhere("ErrorReason", &[]) || somewhere("Public", &[]);
@@ -50,7 +52,8 @@ pub fn never_given(reasons: &[Reason], sources: &[Source]) -> Vec<String> {
             .iter()
             .any(|(path, program)| *path == TRANSLATOR && has(program, "Reason", variant));
         let given = !translated || somewhere("Reason", &[TRANSLATOR]);
-        if !reserved && !(told && given) {
+        let heard_of = told && given;
+        if !reserved && !heard_of {
             complaints
                 .push(format!("nobody gives `{variant}`: give it, or document it as reserved"));
         }
@@ -62,10 +65,20 @@ pub fn never_given(reasons: &[Reason], sources: &[Source]) -> Vec<String> {
 const TRANSLATOR: &str = "src/grpc/status.rs";
 
 fn has(program: &str, kind: &str, variant: &str) -> bool {
-    let path = format!("{kind}::{variant}");
-    program.match_indices(&path).any(|(at, _)| {
-        !program[..at].ends_with(is_word) && !program[at + path.len()..].starts_with(is_word)
+    spellings(program, kind).iter().any(|name| {
+        let path = format!("{name}::{variant}");
+        program.match_indices(&path).any(|(at, _)| {
+            !program[..at].ends_with(is_word) && !program[at + path.len()..].starts_with(is_word)
+        })
     })
+}
+
+/// The enum's name, and what it is imported as.
+fn spellings(program: &str, kind: &str) -> Vec<String> {
+    let mark = format!("{kind} as ");
+    let aliases = program.match_indices(&mark).filter(|(at, _)| !program[..*at].ends_with(is_word));
+    let alias = |(at, _)| program[at + mark.len()..].chars().take_while(|c| is_word(*c)).collect();
+    aliases.map(alias).chain([kind.to_owned()]).collect()
 }
 
 #[test]
@@ -92,6 +105,8 @@ fn a_reason_that_is_only_translated_is_never_given() {
     let given = "Refusal::new(Reason::Owner)";
     assert_eq!(never_given(&reason(false), &[translate(), give(given)]).len(), 0);
     assert_eq!(never_given(&reason(false), &[give(given)]).len(), 1, "clients never hear of it");
+    let renamed = give("use r::Reason as Why; Refusal::new(Why::Owner)");
+    assert_eq!(never_given(&reason(false), &[translate(), renamed]).len(), 0);
     let straight = Source::of(TRANSLATOR, "fn f() { ErrorReason::Owner }");
     assert_eq!(never_given(&reason(false), &[straight]).len(), 0);
 }

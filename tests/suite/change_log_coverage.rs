@@ -179,7 +179,7 @@ fn changed_facts(row: &Observed, organizations: &BTreeMap<String, String>) -> BT
         _ => true,
     };
     let changed: Vec<&str> =
-        columns.into_iter().flat_map(|c| *c).copied().filter(|c| differs(&c)).collect();
+        columns.into_iter().flat_map(|c| *c).copied().filter(|c| differs(c)).collect();
     let versions = [&row.before, &row.after];
     if changed.is_empty() {
         return BTreeSet::new();

@@ -142,7 +142,7 @@ fn believed_table(block: &str) -> (String, Table) {
                 comment: std::mem::take(&mut comment).join(" "),
             });
         } else if let Some((head, key)) = line.split_once(" (") {
-            name = head.to_owned();
+            head.clone_into(&mut name);
             let key = key.trim_end_matches(") {");
             table.key = key.split(", ").map(str::to_owned).collect();
             table.comment = std::mem::take(&mut comment).join(" ");

@@ -1,6 +1,8 @@
 //! The random worlds of `worlds` through the whole product: written over gRPC to either of two
 //! server processes, asked of both, by every road, and compared with the oracle.
 
+#![allow(clippy::disallowed_methods, reason = "the servers are processes, on the machine's clocks")]
+
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 

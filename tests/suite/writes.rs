@@ -203,7 +203,9 @@ async fn rev_1_writes_that_touch_many_scopes_never_deadlock() {
         tasks.spawn(async move {
             // The same two e-mails, now in one order and now in the other.
             let mut users = [at_home("ann"), at_home("bob")];
-            users.iter_mut().for_each(|user| user.display_name = format!("round {round}"));
+            for user in &mut users {
+                user.display_name = format!("round {round}");
+            }
             if round % 2 == 0 {
                 users.reverse();
             }

@@ -103,7 +103,7 @@ fn apply(change: Change, present: &mut Present) {
             let member = v1::Member { grants: vec![grant], ..v1::Member::default() };
             present.portfolios.get_mut(&portfolio).unwrap().members.insert(subject, member);
         }
-        Change::UpdateSettings(..) | Change::UpdateMember { .. } => unreachable!(),
+        Change::UpdateSettings(..) | Change::UpdateMember { .. } => panic!("nothing differs yet"),
     }
 }
 

@@ -32,7 +32,7 @@ pub struct Site {
     pub cache: Cache,
     pub database: TestDatabase,
     options: Options,
-    _cancel: DropGuard,
+    _following: DropGuard,
 }
 
 /// One thing that a write does.
@@ -81,8 +81,7 @@ pub async fn site_with(options: Options) -> Site {
     let clock = Clock::manual(Timestamp(1_000_000));
     let cancel = CancellationToken::new();
     let cache = Cache::start(storage.clone(), clock.clone(), options, cancel.clone());
-    let _cancel = cancel.drop_guard();
-    let site = Site { storage, clock, cache, database, options, _cancel };
+    let site = Site { storage, clock, cache, database, options, _following: cancel.drop_guard() };
     site.write(&[
         Step::Organization(ACME),
         Step::User("ann", ACME),
