@@ -12,6 +12,7 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
+use super::code;
 use crate::domain::Subject;
 use crate::proto::v1;
 use crate::proto::v1::access_settings_service_client::AccessSettingsServiceClient;
@@ -205,7 +206,7 @@ impl CallError {
         let violations = violations.into_iter().flatten();
         let retry = details.retry_info().and_then(|info| info.retry_delay);
         Self {
-            code: code_name(status.code()),
+            code: code::name(status.code()),
             reason: info.map(|info| info.reason.clone()),
             message: status.message().to_owned(),
             violations: violations.map(|v| (v.field.clone(), v.description.clone())).collect(),
@@ -236,8 +237,8 @@ fn hint(reason: Option<&str>, retry: Option<Duration>) -> Option<String> {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.reason.as_deref().unwrap_or(self.code), self.message)?;
-        // One alone is what the message says already.
-        for (field, description) in self.violations.iter().filter(|_| self.violations.len() > 1) {
+        let said = |text: &str| self.message.contains(text);
+        for (field, description) in self.violations.iter().filter(|(_, text)| !said(text)) {
             write!(f, "\n  `{field}`: {description}")?;
         }
         self.hint.iter().try_for_each(|hint| write!(f, "\nhint: {hint}"))
@@ -259,28 +260,6 @@ fn causes<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn
         next = error.source();
         Some(error)
     })
-}
-
-fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
 }
 
 #[cfg(test)]

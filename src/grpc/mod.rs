@@ -5,6 +5,7 @@
 
 mod access_settings;
 pub mod client;
+mod code;
 mod context;
 mod directory;
 mod groups;

@@ -43,6 +43,8 @@ const FEED_CONNECTIONS: u32 = 3;
 const LOCK_TIMEOUT: &str = "5s";
 /// A transaction that we forgot is ended by the database.
 const IDLE_TIMEOUT: &str = "30s";
+/// A statement whose client has gone is ended by the database, and its locks with it.
+const CLIENT_CHECK_INTERVAL: &str = "200ms";
 
 impl Storage {
     /// Opens the pools; fills them, so that the first requests do not pay for it.
@@ -111,6 +113,7 @@ fn with_timeouts(url: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!(
         "{url}{separator}options=-c%20lock_timeout%3D{LOCK_TIMEOUT}%20-c%20\
-         idle_in_transaction_session_timeout%3D{IDLE_TIMEOUT}"
+         idle_in_transaction_session_timeout%3D{IDLE_TIMEOUT}%20-c%20\
+         client_connection_check_interval%3D{CLIENT_CHECK_INTERVAL}"
     )
 }

@@ -47,7 +47,7 @@ pub fn never_given(reasons: &[Reason], sources: &[Source]) -> Vec<String> {
             let mut programs = programs.iter().filter(|(path, _)| !other(path));
             programs.any(|(_, program)| has(program, what, variant))
         };
-        let told = somewhere("ErrorReason", &[]) || somewhere("Public", &[]);
+        let told = somewhere("ErrorReason", &[]);
         let translated = programs
             .iter()
             .any(|(path, program)| *path == TRANSLATOR && has(program, "Reason", variant));
