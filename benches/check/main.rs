@@ -5,6 +5,18 @@
 //! connections, and reads the CPU time of the child's threads around each turn. Neighbouring turns
 //! see the same machine, so the median of the differences is what the check adds.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unused_self,
+    clippy::wildcard_imports,
+    reason = "it measures real time, rounds, prints, and may fail like a test"
+)]
+
 mod empty;
 mod world;
 

@@ -216,6 +216,7 @@ impl CallError {
 }
 
 /// Waits as long as the server asks, within reason.
+#[allow(clippy::disallowed_methods, reason = "the server said for how long")]
 async fn wait(delay: Option<Duration>) {
     tokio::time::sleep(delay.unwrap_or(LONGEST_WAIT).min(LONGEST_WAIT)).await;
 }
