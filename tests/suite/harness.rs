@@ -157,6 +157,11 @@ pub struct Client {
 }
 
 impl Client {
+    /// A client without an actor, of a server that the harness did not start.
+    pub fn over(channel: Channel) -> Self {
+        Self { channel, actor: None }
+    }
+
     pub fn policy(&self) -> PolicyServiceClient<Acting> {
         PolicyServiceClient::with_interceptor(self.channel.clone(), ActFor(self.actor.clone()))
     }

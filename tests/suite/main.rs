@@ -9,12 +9,15 @@
 )]
 
 mod arbitrary_messages;
+mod authorization;
 mod bad_input;
+mod calls;
 mod change_log_coverage;
 mod cli_live;
 mod cli_offline;
 mod cluster;
 mod embedded_postgres;
+mod faults;
 mod feed;
 mod given;
 mod golden_roles;
@@ -24,7 +27,19 @@ mod oracle;
 mod policy_properties;
 mod process;
 mod program;
+mod proxy;
 mod raw;
+mod rules_actors;
+mod rules_audit;
+mod rules_checks;
+mod rules_directory;
+mod rules_freshness;
+mod rules_managers;
+mod rules_members;
+mod rules_portfolios;
+mod rules_retries;
+mod rules_roles;
+mod rules_visibility;
 mod schema;
 mod serving;
 mod two_processes;

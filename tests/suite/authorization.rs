@@ -1,0 +1,298 @@
+//! Who may call what (AUT) as a table: every RPC of the contract, every kind of actor, called,
+//! printed, and compared with the file that people read. `UPDATE_GOLDEN=1` writes the file anew.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use portcullis::proto::v1;
+use prost::Message as _;
+use tonic::Code;
+
+use crate::calls::{adding, member, portfolio, question, service_account};
+use crate::harness::{TestServer, reason, subject};
+use crate::raw;
+
+/// Who calls, and the visibility of the portfolio that they call about.
+const ACTORS: &[(&str, Option<&str>, v1::Visibility)] = &[
+    ("system", None, v1::Visibility::Private),
+    ("owner", Some("user:owner"), v1::Visibility::Private),
+    ("manager", Some("user:manager"), v1::Visibility::Private),
+    ("contributor", Some("user:contributor"), v1::Visibility::Private),
+    ("viewer", Some("user:viewer"), v1::Visibility::Private),
+    ("site editor, private", Some("user:editor"), v1::Visibility::Private),
+    ("site editor, restricted", Some("user:editor"), v1::Visibility::Restricted),
+    ("site editor, open", Some("user:editor"), v1::Visibility::Open),
+    ("site viewer, restricted", Some("user:reader"), v1::Visibility::Restricted),
+    ("site viewer, open", Some("user:reader"), v1::Visibility::Open),
+    ("guest, open", Some("user:guest"), v1::Visibility::Open),
+    ("external, open", Some("user:external"), v1::Visibility::Open),
+    ("service account, private", Some("service_account:ci"), v1::Visibility::Private),
+    ("service account, open", Some("service_account:ci"), v1::Visibility::Open),
+    ("deactivated manager", Some("user:deactivated"), v1::Visibility::Private),
+    ("unknown, open", Some("user:nobody"), v1::Visibility::Open),
+];
+
+/// What is asked of an RPC that treats oneself otherwise than others; the rest has one question.
+#[derive(Clone, Copy, PartialEq)]
+enum About {
+    Another,
+    Oneself,
+}
+
+/// The RPCs that act on a portfolio and tell whoever may not see it that there is none.
+pub fn about_a_portfolio() -> Vec<String> {
+    let contract = raw::Contract::load();
+    let elsewhere = ["CheckPermission", "CreatePortfolio"];
+    let on_one = |method: &raw::Method| {
+        let fields = contract.fields(&method.request);
+        let named = |field: &raw::Field| {
+            field.name == "portfolio" || field.message == ".portcullis.v1.AccessSettings"
+        };
+        fields.iter().any(named) && !elsewhere.iter().any(|name| method.path.ends_with(name))
+    };
+    contract.methods().into_iter().filter(on_one).map(|method| method.path).collect()
+}
+
+/// A request that is right in form, about a portfolio and a subject; for RPCs that are about
+/// neither, the portfolio's id names what they create.
+pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
+    let name = method.rsplit('/').next().expect("a method");
+    let portfolio_id = || id.to_owned();
+    match name {
+        "CheckPermission" => question(who, "portfolio.view", id).encode_to_vec(),
+        "CreatePortfolio" => {
+            let portfolio = Some(portfolio(&format!("new-{id}"), "owner"));
+            v1::CreatePortfolioRequest { portfolio, ..Default::default() }.encode_to_vec()
+        }
+        "GetPortfolio" => v1::GetPortfolioRequest { portfolio: portfolio_id() }.encode_to_vec(),
+        "DeletePortfolio" => v1::DeletePortfolioRequest {
+            portfolio: portfolio_id(),
+            confirm_portfolio: portfolio_id(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "GetAccessSettings" => {
+            v1::GetAccessSettingsRequest { portfolio: portfolio_id() }.encode_to_vec()
+        }
+        "UpdateAccessSettings" => v1::UpdateAccessSettingsRequest {
+            access_settings: Some(v1::AccessSettings {
+                portfolio: portfolio_id(),
+                visibility: v1::Visibility::Restricted.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "AddMembers" => adding(id, &["user:fresh"], "viewer").encode_to_vec(),
+        "GetMember" => {
+            v1::GetMemberRequest { portfolio: portfolio_id(), subject: Some(subject(who)) }
+                .encode_to_vec()
+        }
+        "UpdateMember" => {
+            v1::UpdateMemberRequest { role: "assessor".to_owned(), ..member(id, who) }
+                .encode_to_vec()
+        }
+        "RemoveMember" => v1::RemoveMemberRequest {
+            portfolio: portfolio_id(),
+            subject: Some(subject(who)),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        _ => directory_message(name, id),
+    }
+}
+
+fn directory_message(name: &str, id: &str) -> Vec<u8> {
+    let (group, organization) = (|| "core".to_owned(), || "acme".to_owned());
+    let (user, members) = (|| "fresh".to_owned(), || vec![subject("user:fresh")]);
+    let named = |id: String| v1::Group { id, organization: organization(), ..Default::default() };
+    match name {
+        "CreateOrganization" => v1::CreateOrganizationRequest {
+            organization: Some(v1::Organization {
+                id: format!("new-{id}"),
+                display_name: id.to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "GetOrganization" => {
+            v1::GetOrganizationRequest { organization: organization() }.encode_to_vec()
+        }
+        "UpsertUsers" => v1::UpsertUsersRequest {
+            users: vec![v1::User {
+                id: format!("new-{id}"),
+                email: format!("new-{id}@acme.example"),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "GetUser" => v1::GetUserRequest { user: user() }.encode_to_vec(),
+        "DeactivateUser" => {
+            v1::DeactivateUserRequest { user: "idle".to_owned(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "ReactivateUser" => {
+            v1::ReactivateUserRequest { user: "idle".to_owned(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "SetSiteRole" => v1::SetSiteRoleRequest {
+            organization: organization(),
+            user: user(),
+            site_role: v1::SiteRole::Editor.into(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "UpsertGroup" => v1::UpsertGroupRequest {
+            group: Some(v1::Group { display_name: id.to_owned(), ..named(format!("new-{id}")) }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "GetGroup" => v1::GetGroupRequest { group: group(), ..Default::default() }.encode_to_vec(),
+        "AddGroupMembers" => {
+            v1::AddGroupMembersRequest { group: group(), members: members(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "RemoveGroupMembers" => v1::RemoveGroupMembersRequest {
+            group: group(),
+            members: members(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        unknown => panic!("a new RPC, `{unknown}`, needs a request here and its rows in the table"),
+    }
+}
+
+struct Table {
+    server: TestServer,
+    /// How many portfolios were made so far: each call has one of its own.
+    made: usize,
+}
+
+impl Table {
+    async fn set() -> Self {
+        let server = TestServer::start().await;
+        let mut given = server.given().organization("acme").group("core", &[]);
+        for user in ["owner", "manager", "contributor", "viewer", "target", "fresh", "idle"] {
+            given = given.user(user);
+        }
+        given
+            .user("editor")
+            .user("reader")
+            .site_role("reader", v1::SiteRole::Viewer)
+            .user("guest")
+            .site_role("guest", v1::SiteRole::Guest)
+            .external("external")
+            .user("deactivated")
+            .await;
+        service_account(&server.database.url, "ci").await;
+        Self { server, made: 0 }
+    }
+
+    async fn portfolio(&mut self, visibility: v1::Visibility) -> String {
+        self.made += 1;
+        let id = format!("p{}", self.made);
+        let system = self.server.system();
+        let visibility = Some(visibility.into());
+        let new = v1::Portfolio { visibility, ..portfolio(&id, "owner") };
+        system.create(new).await.expect("a portfolio");
+        for (role, members) in [
+            ("manager", &["user:manager", "user:deactivated"][..]),
+            ("contributor", &["user:contributor"]),
+            ("viewer", &["user:viewer", "user:target"]),
+        ] {
+            system.add_members(adding(&id, members, role)).await.expect("members");
+        }
+        id
+    }
+
+    /// What an actor gets to see of a call.
+    async fn outcome(&self, method: &str, id: &str, actor: Option<&str>, about: About) -> String {
+        let whom = actor.filter(|_| about == About::Oneself).unwrap_or("user:target");
+        let message = message(method, id, whom);
+        match raw::call(&self.server.channel, method, message, actor).await {
+            Err(status) => format!("{} {}", code(status.code()), reason(&status)),
+            Ok(bytes) if method.ends_with("CheckPermission") => {
+                let answer = v1::CheckPermissionResponse::decode(&*bytes).expect("a response");
+                let reason = answer.reason().as_str_name().replace("DECISION_REASON_", "");
+                format!("{} {reason}", if answer.allowed { "OK, allowed" } else { "OK, denied" })
+            }
+            Ok(bytes) if method.ends_with("AddMembers") => {
+                let answer = v1::AddMembersResponse::decode(&*bytes).expect("a response");
+                let status = answer.outcomes[0].status().as_str_name();
+                format!("OK, {}", status.replace("ADD_MEMBER_STATUS_", ""))
+            }
+            Ok(_) => "OK".to_owned(),
+        }
+    }
+
+    /// The outcomes of an RPC, and to whom each happens.
+    async fn row(&mut self, method: &str, about: About) -> Vec<(String, Vec<&'static str>)> {
+        let mut row: Vec<(String, Vec<&str>)> = Vec::new();
+        // Deactivated again before each row, and before anything is created for it.
+        for (name, actor, visibility) in ACTORS {
+            if about == About::Oneself && actor.is_none() {
+                continue;
+            }
+            self.server.system().reactivate("deactivated").await;
+            let id = self.portfolio(*visibility).await;
+            self.server.system().deactivate("deactivated").await;
+            let outcome = self.outcome(method, &id, *actor, about).await;
+            match row.iter_mut().find(|(known, _)| *known == outcome) {
+                Some((_, names)) => names.push(name),
+                None => row.push((outcome, vec![name])),
+            }
+        }
+        row
+    }
+}
+
+fn code(code: Code) -> &'static str {
+    match code {
+        Code::NotFound => "NOT_FOUND",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        other => panic!("{other:?} says nothing about who may"),
+    }
+}
+
+async fn table() -> String {
+    let mut table = Table::set().await;
+    let mut text = String::from(
+        "# Who gets what from each call about a portfolio, and about another member of it (viewer)\n\
+         # or oneself. What follows a comma is the visibility of the portfolio.\n",
+    );
+    for raw::Method { path, .. } in raw::Contract::load().methods() {
+        let both = ["CheckPermission", "GetMember", "UpdateMember", "RemoveMember"];
+        let both = both.iter().any(|name| path.ends_with(name));
+        let abouts: &[About] =
+            if both { &[About::Another, About::Oneself] } else { &[About::Another] };
+        for about in abouts {
+            let title = match about {
+                About::Another => "",
+                About::Oneself => " (about oneself)",
+            };
+            let name = path.trim_start_matches("/portcullis.v1.");
+            writeln!(text, "\n{name}{title}").unwrap();
+            for (outcome, names) in table.row(&path, *about).await {
+                writeln!(text, "  {outcome}\n      {}", names.join(" · ")).unwrap();
+            }
+        }
+    }
+    text
+}
+
+#[tokio::test]
+async fn aut_1_aut_2_each_actor_gets_from_each_call_what_the_golden_table_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/authorization.txt");
+    let table = table().await;
+    if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+        std::fs::write(&path, &table).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap();
+    let differing: Vec<(&str, &str)> =
+        golden.lines().zip(table.lines()).filter(|(golden, now)| golden != now).collect();
+    assert!(differing.is_empty(), "golden, now: {differing:#?}");
+    assert_eq!(golden, table);
+}
