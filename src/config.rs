@@ -87,7 +87,7 @@ pub struct Config {
 /// The most that one request may ask for (BAD-2).
 #[derive(Args, Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of a message, received or sent
+    /// Bytes of a message that is received
     #[arg(long, env = "PORTCULLIS_MAX_MESSAGE_BYTES", value_name = "BYTES")]
     #[arg(default_value = "4MiB", value_parser = parse_bytes)]
     pub max_message_bytes: usize,
@@ -122,10 +122,10 @@ pub enum LogFormat {
 pub enum ConfigError {
     /// Whoever reaches the server may do everything, so only this machine may reach it.
     #[error(
-        "`--listen {0}` can be reached from other machines, and callers are not authenticated: \
+        "`--{0} {1}` can be reached from other machines, and callers are not authenticated: \
          listen on 127.0.0.1 or [::1], or say `--insecure` if something else keeps strangers out"
     )]
-    NotLoopback(SocketAddr),
+    NotLoopback(&'static str, SocketAddr),
     /// Not the form that the database's driver reads. The text is not repeated: it may hold a
     /// password.
     #[error("`--database-url` must be `postgres://user:password@host:port/database`")]
@@ -183,8 +183,14 @@ impl Config {
     /// An address that others can reach without `--insecure`; a database that is not named by a
     /// URL; a staleness bound that no poll could keep.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        if !self.listen.ip().is_loopback() && !self.insecure {
-            return Err(ConfigError::NotLoopback(self.listen));
+        for (flag, address) in
+            [("listen", Some(self.listen)), ("metrics-listen", self.metrics_listen)]
+        {
+            if let Some(address) = address.filter(|address| !address.ip().is_loopback())
+                && !self.insecure
+            {
+                return Err(ConfigError::NotLoopback(flag, address));
+            }
         }
         if self.database_url.as_ref().is_some_and(|url| url.parts().is_none()) {
             return Err(ConfigError::DatabaseUrl);

@@ -11,7 +11,6 @@ use crate::domain::permission::MEMBERS_INVITE;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{GroupId, PortfolioId, RoleKey, Subject, Timestamp, UserId};
 use crate::policy;
-use crate::storage::grants::MemberChange;
 use crate::storage::{Failure, Write, WriteContext};
 
 /// When added access ends.
@@ -54,6 +53,8 @@ struct Known {
     groups: BTreeSet<GroupId>,
     /// Who has a direct grant that has not ended.
     members: BTreeSet<Subject>,
+    /// Why the actor may not give the role, if they may not.
+    role_above_own: Option<Refusal>,
 }
 
 impl App {
@@ -86,8 +87,9 @@ async fn add(write: &mut Write, request: &AddMembers) -> Result<Vec<AddOutcome>,
         return Err(role_not_found(&acting.scene, &request.role).into());
     }
     let period = period(request, now)?;
-    let mut known = know(write, &acting, users, &subjects, now).await?;
+    let mut known = know(write, &acting, users, &subjects, &request.role).await?;
     let mut outcomes = Vec::with_capacity(request.members.len());
+    let mut given = Vec::new();
     for spec in &request.members {
         let decided = match spec {
             Ok(spec) => decide(write, &acting, &known, spec, request, period).await?,
@@ -97,12 +99,13 @@ async fn add(write: &mut Write, request: &AddMembers) -> Result<Vec<AddOutcome>,
             Err(refusal) => AddOutcome::Refused(refusal),
             Ok(subject) if known.members.contains(&subject) => AddOutcome::AlreadyMember(subject),
             Ok(subject) => {
-                give(write, &acting, &subject, request, period).await?;
+                given.push(grant(&acting, &subject, request, period));
                 known.members.insert(subject.clone());
                 AddOutcome::Added(subject)
             }
         });
     }
+    write.add_members(&acting.portfolio.organization, &given).await?;
     Ok(outcomes)
 }
 
@@ -123,8 +126,9 @@ async fn know(
     acting: &Acting,
     users: Vec<User>,
     subjects: &[Subject],
-    now: Timestamp,
+    role: &RoleKey,
 ) -> Result<Known, Failure> {
+    let now = write.now();
     let groups: Vec<GroupId> = subjects
         .iter()
         .filter_map(|subject| match subject {
@@ -139,6 +143,7 @@ async fn know(
         by_id: users.into_iter().map(|user| (user.id.clone(), user)).collect(),
         groups: write.groups_in(&acting.portfolio.organization, &groups).await?,
         members: lasting.map(|grant| grant.subject).collect(),
+        role_above_own: acting.may_give(role).err(),
     })
 }
 
@@ -189,8 +194,8 @@ async fn decide(
         }
     };
     Ok(subject.and_then(|subject| {
-        acting.may_give(&request.role)?;
         if !known.members.contains(&subject) {
+            known.role_above_own.clone().map_or(Ok(()), Err)?;
             acting.may_prolong(&subject, &request.role, period.expire_time)?;
         }
         Ok(subject)
@@ -200,7 +205,9 @@ async fn decide(
 fn person(acting: &Acting, known: &Known, id: &UserId) -> Result<Subject, Refusal> {
     let subject = Subject::User(id.clone());
     let Some(user) = known.by_id.get(id) else {
-        return Err(Refusal::subject_not_found(&subject));
+        // The system may know who exists; a person is told the same as of a stranger.
+        let hidden = acting.has_actor();
+        return Err(if hidden { must_be_invited() } else { Refusal::subject_not_found(&subject) });
     };
     // Members stay members, wherever they are at home.
     if known.members.contains(&subject) {
@@ -223,14 +230,8 @@ fn deactivated(subject: &Subject) -> Refusal {
     Refusal::new(Reason::UserDeactivated, message).with(subject.kind(), subject.id())
 }
 
-async fn give(
-    write: &mut Write,
-    acting: &Acting,
-    subject: &Subject,
-    request: &AddMembers,
-    period: Period,
-) -> Result<(), Failure> {
-    let grant = Grant {
+fn grant(acting: &Acting, subject: &Subject, request: &AddMembers, period: Period) -> Grant {
+    Grant {
         id: Uuid::now_v7(),
         portfolio: acting.portfolio.id.clone(),
         subject: subject.clone(),
@@ -239,16 +240,7 @@ async fn give(
         ownership: false,
         start_time: period.start_time,
         expire_time: period.expire_time,
-        create_time: write.now(),
+        create_time: acting.scene.at,
         revoke_time: None,
-    };
-    let change = MemberChange {
-        organization: &acting.portfolio.organization,
-        portfolio: &acting.portfolio.id,
-        subject,
-        what: "member.added",
-        revoked: &[],
-        given: std::slice::from_ref(&grant),
-    };
-    write.change_member(&change).await
+    }
 }

@@ -2,11 +2,10 @@
 //! facts read in the transaction that acts on the answer.
 
 use crate::domain::caller::Actor;
-use crate::domain::fact::GrantFact;
 use crate::domain::permission::{MEMBERS_VIEW, PermissionName};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp, UserId};
+use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
 use crate::policy::{self, Global, Holdings, Query, Snapshot};
 use crate::storage::facts::Question;
 use crate::storage::{Error, Failure, Transaction};
@@ -17,7 +16,6 @@ pub(super) struct Scene {
     pub(super) global: Global,
     pub(super) snapshot: Snapshot,
     pub(super) at: Timestamp,
-    grants: Vec<GrantFact>,
 }
 
 impl Scene {
@@ -29,20 +27,8 @@ impl Scene {
     ) -> Result<Self, Error> {
         let answer = transaction.facts_for(question).await?;
         let global = Global::compile(answer.global);
-        let grants =
-            answer.organization.portfolios.first().map(|p| p.grants.clone()).unwrap_or_default();
         let snapshot = Snapshot::compile(answer.organization, &global);
-        Ok(Self { global, snapshot, at, grants })
-    }
-
-    /// The roles with which a subject is directly granted here, now.
-    pub(super) fn roles_of(&self, subject: &Subject) -> impl Iterator<Item = &RoleKey> {
-        let in_force = |grant: &&GrantFact| {
-            grant.start_time.is_none_or(|start| start <= self.at)
-                && grant.expire_time.is_none_or(|expire| self.at < expire)
-        };
-        let of_subject = move |grant: &&GrantFact| grant.subject == *subject;
-        self.grants.iter().filter(of_subject).filter(in_force).map(|grant| &grant.role)
+        Ok(Self { global, snapshot, at })
     }
 }
 
@@ -77,11 +63,6 @@ impl Acting {
         };
         let question = Question { organization, portfolio: Some(id), subjects: &subjects };
         let scene = Scene::load(transaction, &question, at).await?;
-        if let Some(Subject::User(user)) = &actor
-            && scene.global.is_deactivated(user.as_str())
-        {
-            return Err(actor_deactivated(user).into());
-        }
         let listed = actor.as_ref().is_none_or(|actor| {
             policy::may_list(&scene.global, &scene.snapshot, actor, id.as_str(), at)
         });
@@ -125,6 +106,11 @@ impl Acting {
     /// Members are seen by those who hold `members.view`; one's own membership by oneself.
     pub(super) fn require_view_of(&self, subject: &Subject) -> Result<(), Refusal> {
         if self.actor.as_ref() == Some(subject) { Ok(()) } else { self.require(MEMBERS_VIEW) }
+    }
+
+    /// Whether somebody acts, and not the system.
+    pub(super) fn has_actor(&self) -> bool {
+        self.actor.is_some()
     }
 
     fn held_by_actor(&self, at: Timestamp) -> Option<Holdings> {
@@ -181,12 +167,6 @@ impl Acting {
         let message = format!("{}: {excess}", what());
         Err(Refusal::new(Reason::RoleAboveOwn, message).with("permissions", excess))
     }
-}
-
-/// Deactivated: denied everything, at once (DIR-1).
-pub(super) fn actor_deactivated(user: &UserId) -> Refusal {
-    let message = format!("the user `{user}` is deactivated and may do nothing");
-    Refusal::new(Reason::ActorDeactivated, message).with("actor", format_args!("user:{user}"))
 }
 
 /// What an actor is told who knows the portfolio but lacks the permission.

@@ -1,5 +1,9 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
 use super::authorize::{Scene, permission_missing};
-use super::{App, Context, Error};
+use super::{App, Context, Error, StorageError};
 use crate::cache::metrics::{Path, count_decision};
 use crate::cache::{ColdCause, Freshness, Requirement, World};
 use crate::domain::permission::MEMBERS_VIEW;
@@ -9,6 +13,9 @@ use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp};
 use crate::policy::{self, Decision, Global, Query, Snapshot, UnknownPermission};
 use crate::storage::Failure;
 use crate::storage::facts::Question;
+
+/// How long a database that was not heard of lately is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// The question of a check (ACC).
 #[derive(Clone, Debug)]
@@ -39,7 +46,7 @@ pub struct Checked {
 /// Why memory did not decide.
 enum Undecided {
     /// The name may have been registered since: look it up before refusing it (ROL-1).
-    UnknownPermission,
+    UnknownPermission(UnknownPermission),
     Refused(Refusal),
 }
 
@@ -62,6 +69,7 @@ impl App {
     ) -> Result<Checked, Error> {
         let path = match self.cache.at_least(&request.requirement, context.deadline).await {
             Freshness::Cold(ColdCause::ForeignEpoch) => Path::ForeignEpoch,
+            Freshness::Cold(ColdCause::Stale) => return self.check_stale(context, request).await,
             Freshness::Cold(_) => Path::Cold,
             Freshness::Warm(world) => match self.check_warm(context, request, &world)? {
                 Some(checked) => return Ok(checked),
@@ -86,15 +94,37 @@ impl App {
         let decision = match decide(world.global(), snapshot, context, request, now) {
             Ok(decision) => decision,
             // The name may have been registered since: it is looked up before it is refused.
-            Err(Undecided::UnknownPermission) => return Ok(None),
+            Err(Undecided::UnknownPermission(_)) => return Ok(None),
             Err(Undecided::Refused(refusal)) => return Err(refusal),
         };
         count_decision(match request.requirement {
             Requirement::FullyConsistent => Path::Consistent,
             _ => Path::Warm,
         });
-        let token = world.position().token(epoch, Some(shard));
+        // For what the actor may not know of, the token is that of an unknown portfolio (VIS-4).
+        let token = match decision.reason {
+            policy::Reason::PortfolioUnknown => world.position().token_of_all(epoch),
+            _ => world.position().token(epoch, Some(shard)),
+        };
         Ok(Some(Checked { decision, token }))
+    }
+
+    /// When the database has not been heard of for a while, it is asked, but not for long: one that
+    /// hangs is as unavailable as one that is down (REV-3).
+    async fn check_stale(
+        &self,
+        context: &Context,
+        request: &CheckPermission,
+    ) -> Result<Checked, Error> {
+        let deadline = context.deadline.min(Instant::now() + PATIENCE);
+        let hurried = Context { deadline, ..context.clone() };
+        match self.check_cold(&hurried, request, Path::Cold).await {
+            Err(Error::Storage(StorageError::DeadlineExceeded)) if deadline < context.deadline => {
+                let cause = "it has not answered within a second, nor lately".to_owned();
+                Err(StorageError::Unavailable(cause).into())
+            }
+            answer => answer,
+        }
     }
 
     /// The same decider on just the facts that the question needs, read from the primary.
@@ -122,7 +152,7 @@ impl App {
                 let decided = decide(&scene.global, &scene.snapshot, context, request, now);
                 let decision = decided.map_err(|undecided| match undecided {
                     Undecided::Refused(refusal) => refusal,
-                    Undecided::UnknownPermission => unknown_permission(&scene.global, request),
+                    Undecided::UnknownPermission(unknown) => unknown_permission(&unknown),
                 })?;
                 Ok::<_, Failure>((decision, organization))
             })
@@ -156,26 +186,26 @@ fn decide(
         author: request.author.as_ref(),
         at,
     };
-    let unknown = |_: UnknownPermission| Undecided::UnknownPermission;
-    let decision = policy::check(global, snapshot, &query).map_err(unknown)?;
+    let decision = policy::check(global, snapshot, &query).map_err(Undecided::UnknownPermission)?;
     let Some(actor) = context.actor.subject() else { return Ok(decision) };
     // The actor's own access is judged now, whatever instant the question names.
     let portfolio = request.portfolio.as_str();
     let listed = policy::may_list(global, snapshot, &actor, portfolio, now);
-    let hold_until =
-        earliest(decision.hold_until, policy::next_change(snapshot, &actor, portfolio, now));
+    let own_change = policy::next_change(snapshot, &actor, portfolio, now);
     if !listed {
+        // Nothing of the subject's: when their access begins or ends is as secret as that it is.
         let reason = policy::Reason::PortfolioUnknown;
-        return Ok(Decision { allowed: false, reason, hold_until });
+        return Ok(Decision { allowed: false, reason, hold_until: own_change });
     }
     if actor != request.subject {
         let view =
             Query { subject: &actor, permission: MEMBERS_VIEW, author: None, at: now, ..query };
-        if !policy::check(global, snapshot, &view).map_err(unknown)?.allowed {
+        let view = policy::check(global, snapshot, &view).map_err(Undecided::UnknownPermission)?;
+        if !view.allowed {
             return Err(permission_missing(MEMBERS_VIEW, &request.portfolio).into());
         }
     }
-    Ok(Decision { hold_until, ..decision })
+    Ok(Decision { hold_until: earliest(decision.hold_until, own_change), ..decision })
 }
 
 fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
@@ -185,10 +215,10 @@ fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
     }
 }
 
-fn unknown_permission(global: &Global, request: &CheckPermission) -> Refusal {
-    let name = &request.permission;
-    let nearest = global.nearest(name);
-    let hint = nearest.map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
+fn unknown_permission(unknown: &UnknownPermission) -> Refusal {
+    let UnknownPermission { name, nearest } = unknown;
+    let hint =
+        nearest.as_ref().map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
     let description = format!("names `{name}`, which is not in the permission catalogue{hint}");
     let reason = Reason::PermissionNameUnknown;
     let refusal =

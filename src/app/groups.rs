@@ -167,7 +167,9 @@ async fn add(
     let named: Vec<Subject> = members.iter().flatten().cloned().collect();
     let mut present = write.members_among(&group.id, &named).await?;
     let existing = existing(write, &group.organization, &named).await?;
-    let mut nesting = GroupNesting::new(write.group_nesting(&group.organization).await?);
+    let nests = named.iter().any(|subject| matches!(subject, Subject::Group(_)));
+    let pairs = if nests { write.group_nesting(&group.organization).await? } else { Vec::new() };
+    let mut nesting = GroupNesting::new(pairs);
     let (mut added, mut outcomes) = (Vec::new(), Vec::with_capacity(members.len()));
     for entry in members {
         let outcome = match entry {

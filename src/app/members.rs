@@ -1,16 +1,17 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::authorize::{Acting, Scene};
+use super::authorize::Acting;
 use super::portfolios::role_not_found;
 use super::{Answer, App, Context, Error};
+use crate::domain::fact::GrantFact;
 use crate::domain::membership::{Grant, GrantSource, Member, RemainingRoute};
 use crate::domain::permission::{MEMBERS_REMOVE, MEMBERS_UPDATE};
 use crate::domain::portfolio::Portfolio;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::MANAGER;
 use crate::domain::{PortfolioId, RoleKey, Subject, Timestamp};
-use crate::policy::{self, Route};
+use crate::policy::{self, Global, Route, Snapshot};
 use crate::storage::facts::Question;
 use crate::storage::grants::MemberChange;
 use crate::storage::{Error as StorageError, Failure, Transaction, Write, WriteContext};
@@ -128,10 +129,8 @@ impl Target {
         Ok(Self { acting, member, lasting })
     }
 
-    /// The grants that a change replaces: all but the ownership of an owner who is active.
-    fn replaced(&self) -> Vec<Grant> {
-        let replaced = |grant: &&Grant| !grant.ownership || self.member.deactivated;
-        self.lasting.iter().filter(replaced).cloned().collect()
+    fn apart_from_ownership(&self) -> Vec<Grant> {
+        self.lasting.iter().filter(|grant| !grant.ownership).cloned().collect()
     }
 
     fn is_active_owner(&self) -> bool {
@@ -170,7 +169,6 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
     let UpdateMember { portfolio, subject, etag, .. } = request;
     let target = Target::load(write, portfolio, subject, MEMBERS_UPDATE, etag.as_deref()).await?;
     let now = write.now();
-    let replaced = target.replaced();
     let role = new_role(request, &target)?;
     if policy::role_holdings(&target.acting.scene.snapshot, role.as_str()).is_none() {
         return Err(role_not_found(&target.acting.scene, &role).into());
@@ -181,9 +179,14 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
         let description = "must lie in the future; to end access now, remove the member";
         return Err(Refusal::field("expire_time", description).into());
     }
-    if role.as_str() != MANAGER || expire_time.is_some() {
+    let lasting_manager = role.as_str() == MANAGER && expire_time.is_none();
+    if !lasting_manager {
         target.refuse_owner()?;
-    } else if target.is_active_owner() && replaced.is_empty() {
+    }
+    // An owner who is deactivated loses the ownership by being demoted, and by nothing less.
+    let replaced =
+        if lasting_manager { target.apart_from_ownership() } else { target.lasting.clone() };
+    if replaced.is_empty() {
         return Ok(target.member);
     }
     let start_time = common_start(&replaced, now);
@@ -223,8 +226,8 @@ async fn remove(write: &mut Write, request: &RemoveMember) -> Result<RemovedMemb
     let target = Target::load(write, portfolio, subject, MEMBERS_REMOVE, etag.as_deref()).await?;
     target.refuse_owner()?;
     target.refuse_last_manager(write).await?;
-    let replaced = target.replaced();
-    change(write, &target.acting.portfolio, subject, "member.removed", &replaced, &[]).await?;
+    let ended = &target.lasting;
+    change(write, &target.acting.portfolio, subject, "member.removed", ended, &[]).await?;
     let now = write.now();
     Ok(RemovedMember {
         member: member(write, portfolio, subject, now).await?,
@@ -317,19 +320,22 @@ async fn remaining(
         portfolio: Some(&portfolio.id),
         subjects: std::slice::from_ref(subject),
     };
-    let scene = Scene::load(write, &question, now).await?;
+    let answer = write.facts_for(&question).await?;
+    let grants = answer.organization.portfolios.iter().flat_map(|p| p.grants.clone());
+    let granted: Vec<GrantFact> = grants.filter(|grant| grant.in_force(now)).collect();
+    let global = Global::compile(answer.global);
+    let snapshot = Snapshot::compile(answer.organization, &global);
     let mut remaining = Vec::new();
-    for route in policy::routes(&scene.snapshot, subject, portfolio.id.as_str(), now) {
+    for route in policy::routes(&snapshot, subject, portfolio.id.as_str(), now) {
         match route {
             Route::Direct => {}
-            Route::Group(group) => {
-                let granted = Subject::Group(group.clone());
-                remaining.extend(
-                    scene.roles_of(&granted).map(|role| RemainingRoute {
-                        group: Some(group.clone()),
-                        role: role.clone(),
-                    }),
-                );
+            Route::Group(id) => {
+                let of_group =
+                    |grant: &&GrantFact| matches!(&grant.subject, Subject::Group(g) if *g == id);
+                remaining.extend(granted.iter().filter(of_group).map(|grant| RemainingRoute {
+                    group: Some(id.clone()),
+                    role: grant.role.clone(),
+                }));
             }
             Route::OrganizationAccess => remaining.push(RemainingRoute {
                 group: None,

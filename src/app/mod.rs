@@ -7,9 +7,9 @@ mod access_settings;
 mod add_members;
 mod authorize;
 mod check;
-mod directory;
 mod groups;
 mod members;
+mod organizations;
 mod portfolios;
 mod users;
 
@@ -21,9 +21,9 @@ use uuid::Uuid;
 pub use access_settings::UpdateAccessSettings;
 pub use add_members::{AddMembers, End};
 pub use check::{CheckPermission, Checked};
-pub use directory::NewOrganization;
 pub use groups::{GroupMemberOutcome, GroupPage, UpsertGroup};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
+pub use organizations::NewOrganization;
 pub use portfolios::{CreatePortfolio, DeletePortfolio};
 pub use users::{UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
 
@@ -34,10 +34,10 @@ pub use crate::storage::{Error as StorageError, WriteContext};
 use self::authorize::Acting;
 use crate::cache::Cache;
 use crate::domain::caller::{Actor, Caller};
-use crate::domain::refusal::Refusal;
+use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId};
-use crate::storage::{AsyncFunc, Failure, Read, Scope, Storage, Write, Written};
+use crate::storage::{AsyncFunc, Failure, Read, Scope, Storage, Transaction, Write, Written};
 
 /// The application: what the services of `grpc` call.
 #[derive(Clone, Debug)]
@@ -112,9 +112,16 @@ impl App {
     async fn read<T, F>(&self, context: &Context, body: F) -> Result<Answer<T>, Error>
     where
         F: for<'r> AsyncFn(&'r mut Read) -> Result<T, Failure>
-            + for<'r> AsyncFunc<&'r mut Read, Result<T, Failure>, Fut: Send>,
+            + for<'r> AsyncFunc<&'r mut Read, Result<T, Failure>, Fut: Send>
+            + Sync,
     {
-        let (value, heads) = self.storage.read(context.deadline, body).await?;
+        let (value, heads) = self
+            .storage
+            .read(context.deadline, async |read| {
+                refuse_deactivated(read, &context.actor).await?;
+                body(read).await
+            })
+            .await?;
         // Every shard: a read may have looked at several organizations.
         Ok(Answer { value, token: heads.position().token_of_all(heads.epoch) })
     }
@@ -128,9 +135,14 @@ impl App {
     where
         T: Serialize + DeserializeOwned,
         F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
-            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>,
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
+            + Sync,
     {
-        let Written { outcome, token } = self.storage.write(context, scopes, body).await?;
+        let written = self.storage.write(context, scopes, async |write| {
+            refuse_deactivated(write, &context.actor).await?;
+            body(write).await
+        });
+        let Written { outcome, token } = written.await?;
         Ok(Answer { value: outcome, token })
     }
 
@@ -147,12 +159,14 @@ impl App {
     where
         T: Serialize + DeserializeOwned + Send,
         F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
-            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>,
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
+            + Sync,
     {
         let (entry, _) = self
             .storage
             .read(context.deadline, async |read| {
                 let now = read.heads().now;
+                refuse_deactivated(read, &context.actor).await?;
                 match Acting::on(read, &context.actor, now, id, &[]).await {
                     Ok(acting) => Ok(Entry::Open(acting.portfolio.organization)),
                     Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
@@ -170,6 +184,22 @@ impl App {
             Entry::Replayed(Written { outcome, token }) => Ok(Answer { value: outcome, token }),
         }
     }
+}
+
+/// Deactivated: denied everything, at once (DIR-1).
+async fn refuse_deactivated(transaction: &mut Transaction, actor: &Actor) -> Result<(), Failure> {
+    let deactivated = match actor {
+        Actor::System => false,
+        Actor::User(id) => transaction.user(id).await?.is_some_and(|user| user.deactivated),
+        Actor::ServiceAccount(id) => {
+            transaction.service_account(id).await?.is_some_and(|(_, active)| !active)
+        }
+    };
+    if !deactivated {
+        return Ok(());
+    }
+    let message = format!("the actor `{actor}` is deactivated and may do nothing");
+    Err(Refusal::new(Reason::ActorDeactivated, message).with("actor", actor).into())
 }
 
 enum Entry<T> {

@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::authorize::{Acting, Scene, actor_deactivated};
+use super::authorize::{Acting, Scene};
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::caller::Actor;
@@ -180,9 +180,6 @@ async fn authorize_creation(
                 let refusal = Refusal::new(Reason::ActorUnknown, message);
                 return Err(refusal.with("actor", &subject).into());
             }
-            Some(user) if user.deactivated => {
-                return Err(actor_deactivated(id).into());
-            }
             Some(_) => {}
         }
     }
@@ -200,13 +197,13 @@ async fn require_owner(write: &mut Write, scene: &Scene, owner: &UserId) -> Resu
     let Some(user) = write.user(owner).await? else {
         return Err(Refusal::subject_not_found(&subject).into());
     };
-    if user.deactivated {
-        let message = format!("the user `{owner}` is deactivated; name an active owner");
-        return Err(Refusal::new(Reason::UserDeactivated, message).with("user", owner).into());
-    }
     if !policy::is_internal(&scene.snapshot, &subject) {
         let message = format!("`{owner}` is external to the organization; owners are internal");
         return Err(Refusal::new(Reason::NotEligible, message).with("subject", &subject).into());
+    }
+    if user.deactivated {
+        let message = format!("the user `{owner}` is deactivated; name an active owner");
+        return Err(Refusal::new(Reason::UserDeactivated, message).with("user", owner).into());
     }
     Ok(())
 }

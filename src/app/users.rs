@@ -6,7 +6,7 @@ use super::{Answer, App, Context, Error, generated};
 use crate::domain::directory::{Email, SiteRole, User};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, Subject, UserId};
-use crate::storage::{Failure, Scope, Write, WriteContext};
+use crate::storage::{Failure, Scope, WriteContext};
 
 /// A user to create or to bring up to date.
 #[derive(Clone, Debug)]
@@ -81,14 +81,15 @@ impl App {
                 .filter_map(|user| Some((user.id.clone()?, user.email.clone())))
                 .unzip();
             let mut known = write.users_of(&ids, &emails).await?;
+            let mut changed = Vec::new();
             let mut outcomes = Vec::with_capacity(users.len());
             for entry in &users {
-                let outcome = match entry {
+                outcomes.push(match entry {
                     Err(refusal) => UserOutcome::Refused(refusal.clone()),
-                    Ok(user) => upsert(write, &mut known, &existing, user).await?,
-                };
-                outcomes.push(outcome);
+                    Ok(user) => upsert(&mut known, &mut changed, &existing, user),
+                });
             }
+            write.put_users(&changed).await?;
             Ok(outcomes)
         })
         .await
@@ -198,20 +199,20 @@ fn not_found(id: &UserId) -> Refusal {
     Refusal::subject_not_found(&Subject::User(id.clone()))
 }
 
-/// Writes one entry. `known` are the users whom the entries may collide with; it is kept up to
-/// date, so that entries collide with one another too.
-async fn upsert(
-    write: &mut Write,
+/// Decides one entry. `known` are the users whom the entries may collide with; it is kept up to
+/// date, so that entries collide with one another too. What is to be written goes to `changed`.
+fn upsert(
     known: &mut Vec<User>,
+    changed: &mut Vec<(Option<User>, User)>,
     organizations: &BTreeSet<OrganizationId>,
     entry: &UpsertUser,
-) -> Result<UserOutcome, Failure> {
+) -> UserOutcome {
     let Some(id) = entry.id.clone() else {
-        return Ok(UserOutcome::Refused(Refusal::field("id", "is missing")));
+        return UserOutcome::Refused(Refusal::field("id", "is missing"));
     };
     let before = known.iter().find(|user| user.id == id).cloned();
     if let Err(refusal) = check(known, before.as_ref(), organizations, &id, entry) {
-        return Ok(UserOutcome::Refused(refusal));
+        return UserOutcome::Refused(refusal);
     }
     let after = User {
         id: id.clone(),
@@ -222,14 +223,14 @@ async fn upsert(
         deactivated: before.as_ref().is_some_and(|user| user.deactivated),
     };
     let done = match &before {
-        Some(user) if *user == after => return Ok(UserOutcome::Done(Upserted::Unchanged, after)),
+        Some(user) if *user == after => return UserOutcome::Done(Upserted::Unchanged, after),
         Some(_) => Upserted::Updated,
         None => Upserted::Created,
     };
-    write.put_user(before.as_ref(), &after).await?;
+    changed.push((before, after.clone()));
     known.retain(|user| user.id != id);
     known.push(after.clone());
-    Ok(UserOutcome::Done(done, after))
+    UserOutcome::Done(done, after)
 }
 
 fn check(

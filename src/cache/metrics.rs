@@ -1,6 +1,8 @@
 //! What an operator sees of the cache.
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use std::sync::LazyLock;
+
+use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
 use super::world::World;
 use crate::clock::Reading;
@@ -52,15 +54,21 @@ pub fn describe() {
     describe_histogram!(ROUND_SECONDS, "seconds from the start of a poll until its publication");
 }
 
+/// The counters of decisions, looked up once: the first decision comes after the recorder.
+static BY_PATH: LazyLock<[Counter; 4]> = LazyLock::new(|| {
+    ["warm", "cold", "consistent", "foreign_epoch"].map(|path| counter!(DECISIONS, "path" => path))
+});
+
 /// Counts a decision.
 pub fn count_decision(path: Path) {
-    let path = match path {
-        Path::Warm => "warm",
-        Path::Cold => "cold",
-        Path::Consistent => "consistent",
-        Path::ForeignEpoch => "foreign_epoch",
+    let [warm, cold, consistent, foreign_epoch] = &*BY_PATH;
+    let counter = match path {
+        Path::Warm => warm,
+        Path::Cold => cold,
+        Path::Consistent => consistent,
+        Path::ForeignEpoch => foreign_epoch,
     };
-    counter!(DECISIONS, "path" => path).increment(1);
+    counter.increment(1);
 }
 
 pub(super) fn count_reload(cause: Reload) {

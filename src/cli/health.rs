@@ -1,9 +1,14 @@
 //! `portcullis health`: for a container's health check.
 
+use std::time::Duration;
+
 use clap::Args;
 use serde_json::json;
 
 use super::{ClientArguments, Failure, Outcome, output};
+
+/// Whoever does not answer within this time is not well.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
@@ -14,14 +19,19 @@ pub(crate) struct Arguments {
 /// Asks the server whether it is ready. Nobody there is a *no* too: to a health check, status 1 is
 /// unhealthy and 2 is reserved.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let asked = match arguments.client.connect().await {
-        Ok(client) => client.is_serving().await,
-        Err(error) => Err(error),
+    let asking = async {
+        match arguments.client.connect().await {
+            Ok(client) => client.is_serving().await,
+            Err(error) => Err(error),
+        }
     };
-    if let Err(error) = &asked {
-        output::error(error);
+    let asked = tokio::time::timeout(PATIENCE, asking).await;
+    match &asked {
+        Ok(Err(error)) => output::error(error),
+        Err(_) => output::error(&"nobody has answered within two seconds"),
+        Ok(Ok(_)) => {}
     }
-    let serving = matches!(asked, Ok(true));
+    let serving = matches!(asked, Ok(Ok(true)));
     if arguments.client.json {
         output::line(json!({ "serving": serving }));
     } else {

@@ -154,12 +154,6 @@ impl Email {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// What follows the `@`.
-    #[must_use]
-    pub fn domain(&self) -> &str {
-        self.0.rsplit_once('@').map_or("", |(_, domain)| domain)
-    }
 }
 
 impl TryFrom<String> for Email {

@@ -102,6 +102,15 @@ pub struct GrantFact {
     pub expire_time: Option<Timestamp>,
 }
 
+impl GrantFact {
+    /// Whether the grant gives anything at `now` (ACC-2).
+    #[must_use]
+    pub fn in_force(&self, now: Timestamp) -> bool {
+        self.start_time.is_none_or(|start| start <= now)
+            && self.expire_time.is_none_or(|expire| now < expire)
+    }
+}
+
 /// Facts of an organization, read again by their keys; `None`: the fact is gone.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct OrganizationChanges {

@@ -101,8 +101,6 @@ pub struct Permission {
     pub internal_only: bool,
 }
 
-/// The permission that lets a person open a portfolio.
-pub const PORTFOLIO_VIEW: &str = "portfolio.view";
 /// Ends a portfolio for good.
 pub const PORTFOLIO_DELETE: &str = "portfolio.delete";
 /// Sees who has access.

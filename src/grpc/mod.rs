@@ -11,7 +11,7 @@ mod directory;
 mod groups;
 mod health;
 mod layer;
-mod memberships;
+mod members;
 mod organizations;
 mod parse;
 mod policy;

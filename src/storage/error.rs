@@ -69,6 +69,22 @@ impl From<DieselError> for Error {
             DieselError::BrokenTransactionManager => {
                 Self::Unavailable("the connection broke inside a transaction".to_owned())
             }
+            // For an operator to see to; no defect of ours.
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, information)
+                if information.message().contains("No space left on device") =>
+            {
+                tracing::error!(
+                    error.cause = information.message(),
+                    "the database is out of space"
+                );
+                Self::Unavailable(information.message().to_owned())
+            }
+            // Somebody holds a lock for longer than anybody waits: nothing was done.
+            DieselError::DatabaseError(DatabaseErrorKind::Unknown, information)
+                if information.message().contains("due to lock timeout") =>
+            {
+                Self::RetriesExhausted(1)
+            }
             // A server that is going away or coming up says so in words; diesel hides the
             // SQLSTATE (57P01 to 57P03) that would.
             DieselError::DatabaseError(DatabaseErrorKind::Unknown, information)

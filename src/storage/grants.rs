@@ -142,9 +142,7 @@ impl Write {
                 .execute(self.connection())
                 .await?;
         }
-        for grant in change.given {
-            self.insert_grant(change.organization, grant).await?;
-        }
+        self.insert_grants(change.organization, change.given).await?;
         let list = |grants: &[Grant]| if grants.is_empty() { Value::Null } else { json!(grants) };
         self.record(Change {
             scope,
@@ -157,27 +155,58 @@ impl Write {
         Ok(())
     }
 
-    async fn insert_grant(
+    /// Gives grants to new members of one portfolio: one audit event each. Needs the
+    /// organization's scope.
+    ///
+    /// # Errors
+    /// As [`Write::change_member`].
+    pub async fn add_members(
         &mut self,
         organization: &OrganizationId,
-        grant: &Grant,
+        given: &[Grant],
     ) -> Result<(), Failure> {
-        diesel::insert_into(grants::table)
-            .values((
+        let scope = Scope::Organization(organization.clone());
+        self.require(&scope)?;
+        self.insert_grants(organization, given).await?;
+        for grant in given {
+            self.record(Change {
+                scope: scope.clone(),
+                what: "member.added",
+                object: grant.portfolio.to_string(),
+                keys: vec![FactKey::Portfolio(grant.portfolio.clone())],
+                before: Value::Null,
+                after: json!([grant]),
+            });
+        }
+        Ok(())
+    }
+
+    async fn insert_grants(
+        &mut self,
+        organization: &OrganizationId,
+        given: &[Grant],
+    ) -> Result<(), Failure> {
+        let row = |grant: &Grant| {
+            (
                 grants::id.eq(grant.id),
-                grants::portfolio.eq(grant.portfolio.as_str()),
-                grants::organization.eq(organization.as_str()),
+                grants::portfolio.eq(grant.portfolio.as_str().to_owned()),
+                grants::organization.eq(organization.as_str().to_owned()),
                 grants::subject_kind.eq(grant.subject.kind()),
-                grants::subject_id.eq(grant.subject.id()),
-                grants::role.eq(grant.role.as_str()),
+                grants::subject_id.eq(grant.subject.id().to_owned()),
+                grants::role.eq(grant.role.as_str().to_owned()),
                 grants::source.eq(grant.source.as_str()),
                 grants::ownership.eq(grant.ownership),
                 grants::start_time.eq(grant.start_time.map(timestamps::to_sql)),
                 grants::expire_time.eq(grant.expire_time.map(timestamps::to_sql)),
                 grants::create_time.eq(timestamps::to_sql(grant.create_time)),
-            ))
-            .execute(self.connection())
-            .await?;
+            )
+        };
+        // PostgreSQL takes 65,535 parameters a statement.
+        for given in given.chunks(1_000) {
+            let rows: Vec<_> = given.iter().map(row).collect();
+            let insert = diesel::insert_into(grants::table).values(rows);
+            insert.execute(self.connection()).await?;
+        }
         Ok(())
     }
 }

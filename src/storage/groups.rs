@@ -208,8 +208,12 @@ impl Write {
                 group_members::member_id.eq(member.id().to_owned()),
             )
         };
-        let rows: Vec<_> = members.iter().map(row).collect();
-        diesel::insert_into(group_members::table).values(rows).execute(self.connection()).await?;
+        // PostgreSQL takes 65,535 parameters a statement.
+        for members in members.chunks(10_000) {
+            let rows: Vec<_> = members.iter().map(row).collect();
+            let insert = diesel::insert_into(group_members::table).values(rows);
+            insert.execute(self.connection()).await?;
+        }
         for member in members {
             self.record(membership(group, member, true));
         }

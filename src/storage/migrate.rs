@@ -1,6 +1,9 @@
+use diesel::migration::MigrationSource;
+use diesel::pg::Pg;
 use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::{
-    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, SimpleAsyncConnection as _,
+    AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
+    SimpleAsyncConnection as _,
 };
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness as _, embed_migrations};
 
@@ -14,6 +17,10 @@ const MIGRATIONS: EmbeddedMigrations = embed_migrations!("migrations");
 /// # Errors
 /// The database cannot be reached, or refuses a migration.
 pub async fn migrate(url: &str) -> Result<usize, Error> {
+    // Only looked at: a server needs no right to create tables where somebody else did.
+    if is_up_to_date(&mut connect(url).await?).await {
+        return Ok(0);
+    }
     run(url, |harness| harness.run_pending_migrations(MIGRATIONS).map(|done| done.len())).await
 }
 
@@ -23,6 +30,23 @@ pub async fn migrate(url: &str) -> Result<usize, Error> {
 /// The database cannot be reached, or refuses a migration.
 pub async fn revert(url: &str) -> Result<usize, Error> {
     run(url, |harness| harness.revert_all_migrations(MIGRATIONS).map(|done| done.len())).await
+}
+
+#[derive(diesel::QueryableByName)]
+struct Applied {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    version: String,
+}
+
+/// Whether every migration of this program has run; false also if that cannot be told.
+async fn is_up_to_date(connection: &mut AsyncPgConnection) -> bool {
+    let applied = diesel::sql_query("SELECT version FROM __diesel_schema_migrations");
+    let Ok(applied) = applied.load::<Applied>(connection).await else { return false };
+    let Ok(ours) = MigrationSource::<Pg>::migrations(&MIGRATIONS) else { return false };
+    ours.iter().all(|migration| {
+        let version = migration.name().version().to_string();
+        applied.iter().any(|row| row.version == version)
+    })
 }
 
 type Harness = AsyncMigrationHarness<AsyncPgConnection>;

@@ -175,13 +175,17 @@ impl Write {
             ))
             .execute(self.connection())
             .await?;
-        diesel::update(grants::table)
+        let ended: Vec<(String, String, String)> = diesel::update(grants::table)
             .filter(grants::portfolio.eq(before.id.as_str()))
             .filter(grants::revoke_time.is_null())
             .set(grants::revoke_time.eq(now))
-            .execute(self.connection())
+            .returning((grants::subject_kind, grants::subject_id, grants::role))
+            .get_results(self.connection())
             .await?;
-        self.record(change("portfolio.deleted", before, json!(before), Value::Null));
+        let grant = |(kind, id, role)| json!({ "subject": format!("{kind}:{id}"), "role": role });
+        let ended: Vec<Value> = ended.into_iter().map(grant).collect();
+        let was = json!({ "portfolio": before, "grants": ended });
+        self.record(change("portfolio.deleted", before, was, Value::Null));
         Ok(after)
     }
 }

@@ -39,32 +39,34 @@ pub(super) async fn find(
     Ok(found)
 }
 
+/// Keeps what a request was answered; false if its id was used by another meanwhile, under other
+/// locks.
 pub(super) async fn insert(
     connection: &mut AsyncPgConnection,
     context: &WriteContext,
     outcome: &Value,
     token: &str,
     now: OffsetDateTime,
-) -> Result<(), Error> {
+) -> Result<bool, Error> {
     let values = (
+        request_outcomes::caller.eq(&context.caller.id),
+        request_outcomes::request_id.eq(&context.request_id),
         request_outcomes::fingerprint.eq(&context.fingerprint[..]),
         request_outcomes::outcome.eq(outcome),
         request_outcomes::token.eq(token),
         request_outcomes::create_time.eq(now),
     );
-    diesel::insert_into(dsl::request_outcomes)
-        .values((
-            request_outcomes::caller.eq(&context.caller.id),
-            request_outcomes::request_id.eq(&context.request_id),
-            values,
-        ))
-        // An outcome of the same id that is older than a day is over.
-        .on_conflict((request_outcomes::caller, request_outcomes::request_id))
-        .do_update()
-        .set(values)
-        .execute(connection)
-        .await?;
-    Ok(())
+    let insert =
+        || diesel::insert_into(dsl::request_outcomes).values(values).on_conflict_do_nothing();
+    if insert().execute(connection).await? == 1 {
+        return Ok(true);
+    }
+    // An outcome of the same id that is older than a day is over.
+    let over = dsl::request_outcomes
+        .find((&context.caller.id, &context.request_id))
+        .filter(request_outcomes::create_time.le(now - KEPT));
+    diesel::delete(over).execute(connection).await?;
+    Ok(insert().execute(connection).await? == 1)
 }
 
 impl Storage {
@@ -79,7 +81,8 @@ impl Storage {
         const PURGE: &str = "
             DELETE FROM request_outcomes WHERE (caller, request_id) IN (
                 SELECT caller, request_id FROM request_outcomes
-                WHERE create_time < now() - interval '24 hours' ORDER BY create_time LIMIT $1)";
+                WHERE create_time < now() - interval '24 hours' ORDER BY create_time LIMIT $1)
+            AND create_time < now() - interval '24 hours'";
         let mut connection = self.take(&self.writes, deadline).await?;
         let purge = async {
             let purge = diesel::sql_query(PURGE).bind::<diesel::sql_types::BigInt, _>(PURGE_BATCH);

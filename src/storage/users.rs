@@ -1,6 +1,7 @@
 //! Users, their status and site roles (DIR-1, DIR-8), and service accounts.
 
 use diesel::prelude::*;
+use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
@@ -107,46 +108,60 @@ fn user((id, email, display_name, picture_uri, home, deactivated): Row) -> Resul
 }
 
 impl Write {
-    /// Creates a user, or changes all of one but the status. Needs the global scope, and that of
-    /// the home organization.
+    /// Creates users, or changes all of them but the status; each comes with what they were. Needs
+    /// the global scope, and those of the home organizations.
     ///
     /// # Errors
     /// The database cannot be asked; a scope that is not held.
-    pub async fn put_user(&mut self, before: Option<&User>, after: &User) -> Result<(), Failure> {
+    pub async fn put_users(&mut self, users: &[(Option<User>, User)]) -> Result<(), Failure> {
         self.require(&Scope::Global)?;
-        let home = after.home_organization.as_ref();
-        let scope = home.map_or(Scope::Global, |id| Scope::Organization(id.clone()));
-        self.require(&scope)?;
-        let profile = (
-            users::email.eq(after.email.as_str()),
-            users::display_name.eq(&after.display_name),
-            users::picture_uri.eq(&after.picture_uri),
-            users::home_organization.eq(home.map(OrganizationId::as_str)),
-        );
+        for (before, after) in users {
+            let home = after.home_organization.clone();
+            let scope = home.map_or(Scope::Global, Scope::Organization);
+            self.require(&scope)?;
+            self.record(Change {
+                scope,
+                what: if before.is_some() { "user.updated" } else { "user.created" },
+                object: after.id.to_string(),
+                keys: vec![FactKey::Subject(Subject::User(after.id.clone()))],
+                before: before.as_ref().map_or(Value::Null, |user| json!(user)),
+                after: json!(after),
+            });
+        }
         let now = timestamps::to_sql(self.now());
-        diesel::insert_into(users::table)
-            .values((users::id.eq(after.id.as_str()), users::create_time.eq(now), profile))
-            .on_conflict(users::id)
-            .do_update()
-            .set(profile)
-            .execute(self.connection())
-            .await?;
-        let subject = Subject::User(after.id.clone());
-        self.record(Change {
-            scope,
-            what: if before.is_some() { "user.updated" } else { "user.created" },
-            object: after.id.to_string(),
-            keys: vec![FactKey::Subject(subject)],
-            before: before.map_or(Value::Null, |user| json!(user)),
-            after: json!(after),
-        });
+        let row = |(_, user): &(Option<User>, User)| {
+            (
+                users::id.eq(user.id.as_str().to_owned()),
+                users::email.eq(user.email.as_str().to_owned()),
+                users::display_name.eq(user.display_name.clone()),
+                users::picture_uri.eq(user.picture_uri.clone()),
+                users::home_organization.eq(user.home_organization.clone().map(String::from)),
+                users::create_time.eq(now),
+            )
+        };
+        // PostgreSQL takes 65,535 parameters a statement.
+        for users in users.chunks(1_000) {
+            let rows: Vec<_> = users.iter().map(row).collect();
+            diesel::insert_into(users::table)
+                .values(rows)
+                .on_conflict(users::id)
+                .do_update()
+                .set((
+                    users::email.eq(excluded(users::email)),
+                    users::display_name.eq(excluded(users::display_name)),
+                    users::picture_uri.eq(excluded(users::picture_uri)),
+                    users::home_organization.eq(excluded(users::home_organization)),
+                ))
+                .execute(self.connection())
+                .await?;
+        }
         Ok(())
     }
 
     /// Deactivates or reactivates a user. Needs the global scope.
     ///
     /// # Errors
-    /// As [`Write::put_user`].
+    /// As [`Write::put_users`].
     pub async fn set_deactivated(&mut self, user: &User, deactivated: bool) -> Result<(), Failure> {
         self.require(&Scope::Global)?;
         diesel::update(users::table.find(user.id.as_str()))
@@ -167,7 +182,7 @@ impl Write {
     /// Sets a user's site role in an organization, whose scope it needs.
     ///
     /// # Errors
-    /// As [`Write::put_user`].
+    /// As [`Write::put_users`].
     pub async fn set_site_role(
         &mut self,
         organization: &OrganizationId,

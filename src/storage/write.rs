@@ -18,7 +18,9 @@ use uuid::Uuid;
 
 use super::read::within;
 use super::schema::{change_log, cluster, feed_heads, organizations};
-use super::{Change, Error, Failure, Read, Storage, Transaction, request_outcomes, timestamps};
+use super::{
+    Change, Connection, Error, Failure, Read, Storage, Transaction, request_outcomes, timestamps,
+};
 use crate::domain::caller::{Actor, Caller};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::{Epoch, Shard, Token};
@@ -120,8 +122,10 @@ impl Storage {
         loop {
             scopes.sort();
             scopes.dedup();
-            let tried = within(context.deadline, self.attempt(context, &scopes, &body)).await;
-            match tried {
+            // Not tried again: whoever gets no connection has waited for one.
+            let connection = self.take(&self.writes, context.deadline).await?;
+            let tried = self.attempt(connection, context, &scopes, &body);
+            match within(context.deadline, tried).await {
                 Err(Failure::Widen(scope)) if !scopes.contains(&scope) => scopes.push(scope),
                 Err(Failure::Widen(scope)) => {
                     let what = format!("the scope {scope} was asked for twice");
@@ -145,6 +149,7 @@ impl Storage {
 
     async fn attempt<T, F>(
         &self,
+        mut connection: Connection,
         context: &WriteContext,
         scopes: &[Scope],
         body: &F,
@@ -154,7 +159,6 @@ impl Storage {
         F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
             + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>,
     {
-        let mut connection = self.take(&self.writes, context.deadline).await?;
         AnsiTransactionManager::begin_transaction(&mut *connection).await?;
         let mut write = Write {
             transaction: Transaction::new(connection),
@@ -209,7 +213,9 @@ impl Write {
         let value = serde_json::to_value(&outcome)
             .map_err(|error| Error::corrupt("request_outcomes", &context.request_id, error))?;
         let text = token.encode();
-        request_outcomes::insert(self.connection(), context, &value, &text, now).await?;
+        if !request_outcomes::insert(self.connection(), context, &value, &text, now).await? {
+            return Err(request_id_reused(context).into());
+        }
         Ok(Written { outcome, token })
     }
 
@@ -395,19 +401,19 @@ fn replay<T: DeserializeOwned>(
     first: request_outcomes::Outcome,
 ) -> Result<Written<T>, Failure> {
     if first.fingerprint != context.fingerprint {
-        let refusal = Refusal::field_because(
-            Reason::RequestIdReused,
-            "request_id",
-            "was used for another request within 24 hours; choose a new one",
-        )
-        .with("request_id", &context.request_id);
-        return Err(refusal.into());
+        return Err(request_id_reused(context).into());
     }
     let corrupt = |what: String| Error::corrupt("request_outcomes", &context.request_id, what);
     let outcome =
         serde_json::from_value(first.outcome).map_err(|error| corrupt(error.to_string()))?;
     let token = Token::decode(&first.token).map_err(|error| corrupt(error.to_string()))?;
     Ok(Written { outcome, token })
+}
+
+fn request_id_reused(context: &WriteContext) -> Refusal {
+    let description = "was used for another request within 24 hours; choose a new one";
+    Refusal::field_because(Reason::RequestIdReused, "request_id", description)
+        .with("request_id", &context.request_id)
 }
 
 impl Deref for Write {

@@ -63,7 +63,10 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         print_json(&plan, arguments.dry_run, &refused);
     } else if !arguments.dry_run && !plan.changes.is_empty() {
         let done = plan.changes.len() - refused.len();
-        output::line(output::verdict(refused.is_empty(), &format!("{done} changes made")));
+        output::line(output::verdict(
+            refused.is_empty(),
+            &format!("{done} change{} made", if done == 1 { "" } else { "s" }),
+        ));
     }
     told(&refused)?;
     Ok(Outcome::Yes)

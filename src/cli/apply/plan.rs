@@ -140,6 +140,11 @@ fn user(entry: &User, present: &Present, plan: &mut Plan) {
     was.note("e-mail", &found.email.to_ascii_lowercase(), email);
     note(&mut was, "display name", &found.display_name, entry.display_name.as_deref());
     note(&mut was, "picture", &found.picture_uri, entry.picture_uri.as_deref());
+    let mut moved = Differences::default();
+    note(&mut moved, "home organization", &found.home_organization, home);
+    if !found.home_organization.is_empty() && !moved.is_empty() {
+        return cannot_change(plan, &format!("user `{id}`"), &moved);
+    }
     note(&mut was, "home organization", &found.home_organization, home);
     if was.is_empty() {
         return;

@@ -153,6 +153,9 @@ impl Problems {
         if length < least || length > MAX_NAME {
             self.add(path, &format!("has {length} characters; {least} to {MAX_NAME} are accepted"));
         }
+        if name.is_some_and(|name| name.contains(char::is_control)) {
+            self.add(path, "contains a control character");
+        }
     }
 
     fn twice<T: Display + Eq + Hash>(
@@ -286,6 +289,8 @@ mod tests {
         assert!(told.contains("has 0 characters; 1 to 200 are accepted"), "{told}");
         assert_eq!(portfolio(&format!("display_name: {}", "ä".repeat(200))), "");
         assert_ne!(portfolio(&format!("display_name: {}", "ä".repeat(201))), "");
+        let told = portfolio(r#"display_name: "a\e[31mb""#);
+        assert!(told.contains("contains a control character"), "{told}");
     }
 
     #[test]

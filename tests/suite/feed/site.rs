@@ -286,7 +286,7 @@ async fn perform(write: &mut Write, step: &Step<'_>) -> Result<(), Failure> {
                 home_organization: Some(home.parse().unwrap()),
                 deactivated: false,
             };
-            write.put_user(None, &user).await?;
+            write.put_users(&[(None, user.clone())]).await?;
         }
         Step::Group(id, organization) => {
             assert!(write.put_group(None, &group(id, organization)).await?);
