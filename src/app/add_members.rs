@@ -205,9 +205,8 @@ async fn decide(
 fn person(acting: &Acting, known: &Known, id: &UserId) -> Result<Subject, Refusal> {
     let subject = Subject::User(id.clone());
     let Some(user) = known.by_id.get(id) else {
-        // The system may know who exists; a person is told the same as of a stranger.
-        let hidden = acting.has_actor();
-        return Err(if hidden { must_be_invited() } else { Refusal::subject_not_found(&subject) });
+        // Ids are the client's own; it is by e-mail that nobody may learn who has an account.
+        return Err(Refusal::subject_not_found(&subject));
     };
     // Members stay members, wherever they are at home.
     if known.members.contains(&subject) {

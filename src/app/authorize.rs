@@ -108,11 +108,6 @@ impl Acting {
         if self.actor.as_ref() == Some(subject) { Ok(()) } else { self.require(MEMBERS_VIEW) }
     }
 
-    /// Whether somebody acts, and not the system.
-    pub(super) fn has_actor(&self) -> bool {
-        self.actor.is_some()
-    }
-
     fn held_by_actor(&self, at: Timestamp) -> Option<Holdings> {
         let actor = self.actor.as_ref()?;
         let id = self.portfolio.id.as_str();
