@@ -14,6 +14,7 @@ mod migrate;
 pub mod organizations;
 mod pool;
 pub mod portfolios;
+mod queue;
 mod read;
 mod request_outcomes;
 pub mod roles;

@@ -10,6 +10,7 @@ use futures::FutureExt;
 use tokio::time::Instant;
 
 use super::Error;
+use super::queue::Queue;
 
 /// A connection taken from a pool; put back when dropped, discarded if inside a transaction.
 pub type Connection =
@@ -34,6 +35,7 @@ pub struct Storage {
     pub(super) writes: Pool<AsyncPgConnection>,
     pub(super) reads: Pool<AsyncPgConnection>,
     pub(super) feed: Pool<AsyncPgConnection>,
+    pub(super) queue: Queue,
 }
 
 /// The feed polls on one connection and loads organizations on two more.
@@ -64,6 +66,7 @@ impl Storage {
             writes: pool(options.write_connections).await.map_err(failed)?,
             reads: pool(options.read_connections).await.map_err(failed)?,
             feed: pool(FEED_CONNECTIONS).await.map_err(failed)?,
+            queue: Queue::default(),
         })
     }
 

@@ -28,7 +28,7 @@ use crate::domain::{OrganizationId, Timestamp};
 
 /// What a write locks. The order is the order of locking: global first, then by id, so that no
 /// two writes can wait for one another.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
     /// User ids, e-mails and the catalogue.
     Global,
@@ -94,6 +94,8 @@ pub struct Write {
     changes: Vec<Change>,
 }
 
+/// How long a write waits for its turn on a scope.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How often a write is tried before it is given up.
 const ATTEMPTS: u32 = 6;
 
@@ -122,6 +124,9 @@ impl Storage {
         loop {
             scopes.sort();
             scopes.dedup();
+            // As long as the database would let it wait for the lock.
+            let until = context.deadline.min(Instant::now() + LOCK_PATIENCE);
+            let _turns = self.queue.wait(&scopes, until).await?;
             // Not tried again: whoever gets no connection has waited for one.
             let connection = self.take(&self.writes, context.deadline).await?;
             let tried = self.attempt(connection, context, &scopes, &body);

@@ -75,8 +75,9 @@ async fn mem_6_of_two_managers_removing_each_other_one_succeeds() {
     // for the scope that the first holds.
     let (ann, bob) = (acting("ann"), acting("bob"));
     let (removes_bob, removes_ann) = (removal("bob"), removal("ann"));
+    let (twin, _stop) = house.twin().await;
     let first = house.app.remove_member(&ann, &removes_bob);
-    let second = house.app.remove_member(&bob, &removes_ann);
+    let second = twin.remove_member(&bob, &removes_ann);
     let open = async {
         let waiting = "(SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
             AND wait_event_type = 'Lock') = 2";
