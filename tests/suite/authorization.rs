@@ -296,8 +296,8 @@ fn listed(names: &[&str]) -> String {
 async fn table() -> String {
     let mut table = Table::set().await;
     let mut text = String::from(
-        "# Who gets what from each call about a portfolio, and about another member of it (viewer)\n\
-         # or oneself. What follows a comma is the visibility of the portfolio.\n",
+        "# Who gets what from each call about a portfolio, and about another member of it (a\n\
+         # viewer) or oneself. What follows a comma is the visibility of the portfolio.\n",
     );
     for raw::Method { path, .. } in raw::Contract::load().methods() {
         let both = ["CheckPermission", "GetMember", "UpdateMember", "RemoveMember"];
