@@ -32,10 +32,17 @@ pub struct Options {
 /// The database. Three pools, so that writes, reads and the feed cannot starve one another.
 #[derive(Clone, Debug)]
 pub struct Storage {
-    pub(super) writes: Pool<AsyncPgConnection>,
-    pub(super) reads: Pool<AsyncPgConnection>,
-    pub(super) feed: Pool<AsyncPgConnection>,
+    pub(super) writes: Connections,
+    pub(super) reads: Connections,
+    pub(super) feed: Connections,
     pub(super) queue: Queue,
+}
+
+/// A pool, and how many connections it may have.
+#[derive(Clone, Debug)]
+pub(super) struct Connections {
+    pool: Pool<AsyncPgConnection>,
+    most: u32,
 }
 
 /// The feed polls on one connection and loads organizations on two more.
@@ -54,18 +61,19 @@ impl Storage {
     /// # Errors
     /// The database cannot be reached.
     pub async fn connect(options: &Options) -> Result<Self, Error> {
-        let pool = |size: u32| {
-            Pool::builder()
-                .max_size(size)
-                .min_idle(size)
-                .connection_timeout(options.pool_wait)
-                .build(manager(&options.url))
-        };
         let failed = |error: PoolError| Error::Unavailable(error.to_string());
+        let pool = async |most: u32| {
+            let pool = Pool::builder()
+                .max_size(most)
+                .min_idle(most)
+                .connection_timeout(options.pool_wait)
+                .build(manager(&options.url));
+            Ok::<_, Error>(Connections { pool: pool.await.map_err(failed)?, most })
+        };
         Ok(Self {
-            writes: pool(options.write_connections).await.map_err(failed)?,
-            reads: pool(options.read_connections).await.map_err(failed)?,
-            feed: pool(FEED_CONNECTIONS).await.map_err(failed)?,
+            writes: pool(options.write_connections).await?,
+            reads: pool(options.read_connections).await?,
+            feed: pool(FEED_CONNECTIONS).await?,
             queue: Queue::default(),
         })
     }
@@ -74,14 +82,15 @@ impl Storage {
     /// deadline.
     pub(super) async fn take(
         &self,
-        pool: &Pool<AsyncPgConnection>,
+        connections: &Connections,
         deadline: Instant,
     ) -> Result<Connection, Error> {
+        let Connections { pool, most } = connections;
         match tokio::time::timeout_at(deadline, pool.get_owned()).await {
             Err(_) => Err(Error::DeadlineExceeded),
             Ok(Err(RunError::User(error))) => Err(Error::Unavailable(error.to_string())),
             // bb8 says "timed out" both when all connections are busy and when none can be made.
-            Ok(Err(RunError::TimedOut)) if pool.state().connections == 0 => {
+            Ok(Err(RunError::TimedOut)) if pool.state().connections < *most => {
                 Err(Error::Unavailable("no connection could be made".to_owned()))
             }
             Ok(Err(RunError::TimedOut)) => Err(Error::PoolExhausted),

