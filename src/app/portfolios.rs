@@ -173,15 +173,12 @@ async fn authorize_creation(
     actor: &Actor,
 ) -> Result<(), Failure> {
     let Some(subject) = actor.subject() else { return Ok(()) };
-    if let Actor::User(id) = actor {
-        match write.user(id).await? {
-            None => {
-                let message = format!("there is no user `{id}` to act for");
-                let refusal = Refusal::new(Reason::ActorUnknown, message);
-                return Err(refusal.with("actor", &subject).into());
-            }
-            Some(_) => {}
-        }
+    if let Actor::User(id) = actor
+        && write.user(id).await?.is_none()
+    {
+        let message = format!("there is no user `{id}` to act for");
+        let refusal = Refusal::new(Reason::ActorUnknown, message);
+        return Err(refusal.with("actor", &subject).into());
     }
     if policy::may_create_portfolios(&scene.global, &scene.snapshot, &subject) {
         return Ok(());
