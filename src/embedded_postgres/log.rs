@@ -56,7 +56,7 @@ async fn read(pipe: impl AsyncRead + Unpin, remembered: &Mutex<VecDeque<String>>
     while matches!(pipe.read_until(b'\n', &mut bytes).await, Ok(length) if length > 0) {
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
         bytes.clear();
-        if ["FATAL:", "PANIC:"].iter().any(|level| line.starts_with(level)) {
+        if is_grave(&line) {
             tracing::warn!(target: "portcullis::postgresql", "{line}");
         } else {
             tracing::debug!(target: "portcullis::postgresql", "{line}");
@@ -67,6 +67,13 @@ async fn read(pipe: impl AsyncRead + Unpin, remembered: &Mutex<VecDeque<String>>
         }
         lines.push_back(line);
     }
+}
+
+/// Whether an operator should see the line. A connection that is ended on purpose, as all are when
+/// the server stops, calls that fatal too.
+fn is_grave(line: &str) -> bool {
+    ["FATAL:", "PANIC:"].iter().any(|level| line.starts_with(level))
+        && !line.ends_with("due to administrator command")
 }
 
 /// The lines that say what went wrong; all of them if none claims to.
@@ -86,6 +93,13 @@ fn summary<'a>(lines: impl Iterator<Item = &'a str> + Clone) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stop_is_not_grave() {
+        assert!(is_grave("FATAL:  could not open the log"));
+        assert!(!is_grave("FATAL:  terminating connection due to administrator command"));
+        assert!(!is_grave("LOG:  starting"));
+    }
 
     #[test]
     fn a_summary_prefers_what_went_wrong() {
