@@ -1,6 +1,5 @@
 use diesel::migration::MigrationSource;
 use diesel::pg::Pg;
-use diesel::result::{DatabaseErrorKind, Error as DieselError};
 use diesel_async::{
     AsyncConnection as _, AsyncMigrationHarness, AsyncPgConnection, RunQueryDsl,
     SimpleAsyncConnection as _,
@@ -81,12 +80,10 @@ async fn connect(url: &str) -> Result<AsyncPgConnection, Error> {
 async fn lock_migrations(connection: &mut AsyncPgConnection) -> Result<(), Error> {
     let create = "CREATE TABLE IF NOT EXISTS migration_lock (one boolean PRIMARY KEY);
                   INSERT INTO migration_lock (one) VALUES (true) ON CONFLICT DO NOTHING;";
-    // Two that create the table at once: one of them fails, and finds it made.
-    let mut made = connection.batch_execute(create).await;
-    if let Err(DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, _)) = made {
-        made = connection.batch_execute(create).await;
+    // Of two that create the table at once one fails, in one of several ways, and then finds it made.
+    if connection.batch_execute(create).await.is_err() {
+        connection.batch_execute(create).await?;
     }
-    made?;
     connection.batch_execute("BEGIN; SELECT one FROM migration_lock FOR UPDATE").await?;
     Ok(())
 }
