@@ -80,7 +80,7 @@ async fn connect(url: &str) -> Result<AsyncPgConnection, Error> {
 async fn lock_migrations(connection: &mut AsyncPgConnection) -> Result<(), Error> {
     let create = "CREATE TABLE IF NOT EXISTS migration_lock (one boolean PRIMARY KEY);
                   INSERT INTO migration_lock (one) VALUES (true) ON CONFLICT DO NOTHING;";
-    // Of two that create the table at once one fails, in one of several ways, and then finds it made.
+    // Of two that create the table at once one fails, in some way or other, and then finds it made.
     if connection.batch_execute(create).await.is_err() {
         connection.batch_execute(create).await?;
     }
