@@ -1,23 +1,151 @@
 //! Who is on the connection, and for whom they act.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{ServiceAccountId, Subject, UserId};
+use super::ids::{OrganizationId, ServiceAccountId, Subject, UserId};
 
-/// The program or person on the connection.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct Caller {
-    /// Who it is, as the audit trail names it; request ids are per caller (BAD-3).
-    pub id: String,
+/// The program or person on the connection. A clone is cheap.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller(Arc<Identity>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Identity {
+    id: String,
+    kind: CallerKind,
+}
+
+/// What a caller is, and so what it may do at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallerKind {
+    /// A program: does what its scopes allow, in the organizations it reaches, and may name an
+    /// actor (AUT-2).
+    Service {
+        /// What it may do.
+        scopes: BTreeSet<Scope>,
+        /// Where.
+        organizations: Organizations,
+    },
+    /// A person, who acts for themselves alone, and holds what the rules give them (AUT-3).
+    EndUser(UserId),
+}
+
+/// What a service may do (AUT-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Asks who may do what, and reads portfolios, members and roles.
+    PolicyRead,
+    /// Changes portfolios and access on behalf of an actor.
+    AccessWrite,
+    /// Keeps users, groups and service accounts.
+    DirectoryWrite,
+    /// Everything, also without an actor. Includes the other scopes.
+    Operator,
+}
+
+/// The organizations that a service reaches. Any other does not exist for it (AUT-2).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Organizations {
+    /// All, those to come too, and what belongs to none.
+    All,
+    /// These.
+    These(BTreeSet<OrganizationId>),
+}
+
+impl Scope {
+    /// Every scope.
+    pub const ALL: [Self; 4] =
+        [Self::PolicyRead, Self::AccessWrite, Self::DirectoryWrite, Self::Operator];
+
+    /// The name in credentials.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PolicyRead => "policy.read",
+            Self::AccessWrite => "access.write",
+            Self::DirectoryWrite => "directory.write",
+            Self::Operator => "operator",
+        }
+    }
+
+    /// The scope of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|scope| scope.as_str() == name)
+    }
+}
+
+impl Organizations {
+    /// Whether the organization is one of them.
+    #[must_use]
+    pub fn contains(&self, organization: &OrganizationId) -> bool {
+        match self {
+            Self::All => true,
+            Self::These(these) => these.contains(organization),
+        }
+    }
 }
 
 impl Caller {
     /// Whoever reaches a server that does not authenticate: a trusted service with all scopes.
     #[must_use]
     pub fn trusted() -> Self {
-        Self { id: "loopback".to_owned() }
+        let scopes = BTreeSet::from([Scope::Operator]);
+        let organizations = Organizations::All;
+        Self::new("loopback".to_owned(), CallerKind::Service { scopes, organizations })
+    }
+
+    /// A caller whose credential was verified. The id tells it apart from every other: it names
+    /// the kind of credential first, `service:planner`.
+    #[must_use]
+    pub fn new(id: String, kind: CallerKind) -> Self {
+        Self(Arc::new(Identity { id, kind }))
+    }
+
+    /// Who it is, as the audit trail names it; request ids are per caller (BAD-3).
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.0.id
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> &CallerKind {
+        &self.0.kind
+    }
+
+    /// Whether it may do what the scope names. A person has no scopes: what they may do, the rules
+    /// say.
+    #[must_use]
+    pub fn has_scope(&self, scope: Scope) -> bool {
+        match self.kind() {
+            CallerKind::Service { scopes, .. } => {
+                scopes.contains(&scope) || scopes.contains(&Scope::Operator)
+            }
+            CallerKind::EndUser(_) => false,
+        }
+    }
+
+    /// Whether the organization exists for the caller (AUT-2). For a person any does: what they
+    /// see of it, the rules say.
+    #[must_use]
+    pub fn reaches(&self, organization: &OrganizationId) -> bool {
+        match self.kind() {
+            CallerKind::Service { organizations, .. } => organizations.contains(organization),
+            CallerKind::EndUser(_) => true,
+        }
+    }
+
+    /// Whether the caller reaches every organization, and what belongs to none.
+    #[must_use]
+    pub fn reaches_all(&self) -> bool {
+        match self.kind() {
+            CallerKind::Service { organizations, .. } => *organizations == Organizations::All,
+            CallerKind::EndUser(_) => false,
+        }
     }
 }
 

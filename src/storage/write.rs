@@ -317,7 +317,7 @@ impl Write {
                     change_log::keys.eq(keys),
                 ),
                 (
-                    change_log::caller.eq(context.caller.id.as_str()),
+                    change_log::caller.eq(context.caller.id()),
                     change_log::actor.eq(actor.as_str()),
                     change_log::request_id.eq(context.request_id.as_str()),
                     change_log::at.eq(at),
