@@ -32,7 +32,8 @@ impl App {
     ) -> Result<Answer<Portfolio>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
-            let acting = Acting::with(read, &context.actor, now, id, &[], ACCESS_MANAGE).await?;
+            let acting =
+                Acting::with(read, &context.principal, now, id, &[], ACCESS_MANAGE).await?;
             Ok(acting.portfolio)
         })
         .await
@@ -49,9 +50,10 @@ impl App {
         request: &UpdateAccessSettings,
     ) -> Result<Answer<Portfolio>, Error> {
         self.write_on(context, &request.portfolio, async |write| {
-            let (actor, now) = (write.actor().clone(), write.now());
+            let (principal, now) = (write.principal().clone(), write.now());
             let acting =
-                Acting::with(write, &actor, now, &request.portfolio, &[], ACCESS_MANAGE).await?;
+                Acting::with(write, &principal, now, &request.portfolio, &[], ACCESS_MANAGE)
+                    .await?;
             let before = &acting.portfolio;
             require_etag(before, request.etag.as_deref())?;
             if let Some(role) = &request.organization_access_role {

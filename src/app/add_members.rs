@@ -72,7 +72,7 @@ impl App {
 }
 
 async fn add(write: &mut Write, request: &AddMembers) -> Result<Vec<AddOutcome>, Failure> {
-    let (actor, now) = (write.actor().clone(), write.now());
+    let (principal, now) = (write.principal().clone(), write.now());
     let (ids, emails) = named(request);
     let users = write.users_of(&ids, &emails).await?;
     let mut subjects: Vec<Subject> =
@@ -82,7 +82,7 @@ async fn add(write: &mut Write, request: &AddMembers) -> Result<Vec<AddOutcome>,
         _ => None,
     }));
     let id = &request.portfolio;
-    let acting = Acting::with(write, &actor, now, id, &subjects, MEMBERS_INVITE).await?;
+    let acting = Acting::with(write, &principal, now, id, &subjects, MEMBERS_INVITE).await?;
     if policy::role_holdings(&acting.scene.snapshot, request.role.as_str()).is_none() {
         return Err(role_not_found(&acting.scene, &request.role).into());
     }

@@ -1,7 +1,8 @@
 //! Who may do what to a portfolio: the same decider that answers checks, asked about ourselves, on
 //! facts read in the transaction that acts on the answer.
 
-use crate::domain::caller::Actor;
+use crate::domain::caller::Principal;
+use crate::domain::directory::Organization;
 use crate::domain::permission::{MEMBERS_VIEW, PermissionName};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
@@ -46,13 +47,13 @@ impl Acting {
     /// invisible one.
     pub(super) async fn on(
         transaction: &mut Transaction,
-        actor: &Actor,
+        principal: &Principal,
         at: Timestamp,
         id: &PortfolioId,
         others: &[Subject],
     ) -> Result<Self, Failure> {
         let portfolio = transaction.portfolio(id).await?;
-        let actor = actor.subject();
+        let actor = principal.actor.subject();
         let subjects: Vec<Subject> = actor.iter().chain(others).cloned().collect();
         // Any id is an id of an organization: that of an unknown portfolio finds nothing.
         let unknown = id.as_str().parse::<OrganizationId>();
@@ -67,7 +68,9 @@ impl Acting {
             policy::may_list(&scene.global, &scene.snapshot, actor, id.as_str(), at)
         });
         match portfolio.filter(|portfolio| portfolio.state == PortfolioState::Active) {
-            Some(portfolio) if listed => Ok(Self { scene, portfolio, actor }),
+            Some(portfolio) if listed && principal.caller.reaches(&portfolio.organization) => {
+                Ok(Self { scene, portfolio, actor })
+            }
             _ => Err(Refusal::portfolio_not_found(id).into()),
         }
     }
@@ -75,13 +78,13 @@ impl Acting {
     /// The same, for an act that needs a permission (AUT-1).
     pub(super) async fn with(
         transaction: &mut Transaction,
-        actor: &Actor,
+        principal: &Principal,
         at: Timestamp,
         id: &PortfolioId,
         others: &[Subject],
         permission: &str,
     ) -> Result<Self, Failure> {
-        let acting = Self::on(transaction, actor, at, id, others).await?;
+        let acting = Self::on(transaction, principal, at, id, others).await?;
         acting.require(permission)?;
         Ok(acting)
     }
@@ -162,6 +165,17 @@ impl Acting {
         let message = format!("{}: {excess}", what());
         Err(Refusal::new(Reason::RoleAboveOwn, message).with("permissions", excess))
     }
+}
+
+/// The organization, if it exists for the caller (AUT-2).
+pub(super) async fn require_organization(
+    transaction: &mut Transaction,
+    principal: &Principal,
+    id: &OrganizationId,
+) -> Result<Organization, Failure> {
+    let found = transaction.organization(id).await?;
+    let reached = found.filter(|organization| principal.caller.reaches(&organization.id));
+    Ok(reached.ok_or_else(|| Refusal::organization_not_found(id))?)
 }
 
 /// What an actor is told who knows the portfolio but lacks the permission.

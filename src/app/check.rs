@@ -144,8 +144,13 @@ impl App {
                 let unknown = id.as_str().parse::<OrganizationId>();
                 let asked = organization.as_ref().or(unknown.as_ref().ok());
                 let asked = asked.ok_or_else(|| Refusal::portfolio_not_found(id))?;
-                let subjects: Vec<Subject> =
-                    context.actor.subject().into_iter().chain([request.subject.clone()]).collect();
+                let subjects: Vec<Subject> = context
+                    .principal
+                    .actor
+                    .subject()
+                    .into_iter()
+                    .chain([request.subject.clone()])
+                    .collect();
                 let question =
                     Question { organization: asked, portfolio: Some(id), subjects: &subjects };
                 let scene = Scene::load(read, &question, now).await?;
@@ -187,7 +192,7 @@ fn decide(
         at,
     };
     let decision = policy::check(global, snapshot, &query).map_err(Undecided::UnknownPermission)?;
-    let Some(actor) = context.actor.subject() else { return Ok(decision) };
+    let Some(actor) = context.principal.actor.subject() else { return Ok(decision) };
     // The actor's own access is judged now, whatever instant the question names.
     let portfolio = request.portfolio.as_str();
     let listed = policy::may_list(global, snapshot, &actor, portfolio, now);

@@ -64,7 +64,7 @@ impl App {
     ) -> Result<Answer<Member>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
-            let acting = Acting::on(read, &context.actor, now, portfolio, &[]).await?;
+            let acting = Acting::on(read, &context.principal, now, portfolio, &[]).await?;
             acting.require_view_of(subject)?;
             member(read, portfolio, subject, now).await
         })
@@ -113,9 +113,9 @@ impl Target {
         permission: &str,
         etag: Option<&str>,
     ) -> Result<Self, Failure> {
-        let (actor, now) = (write.actor().clone(), write.now());
+        let (principal, now) = (write.principal().clone(), write.now());
         let others = std::slice::from_ref(subject);
-        let acting = Acting::with(write, &actor, now, portfolio, others, permission).await?;
+        let acting = Acting::with(write, &principal, now, portfolio, others, permission).await?;
         let member = member(write, portfolio, subject, now).await?;
         if etag.is_some_and(|etag| etag != member.etag()) {
             return Err(Refusal::etag_mismatch("member").into());
@@ -284,28 +284,51 @@ async fn member(
     if grants.is_empty() {
         return Err(member_not_found(portfolio, subject).into());
     }
-    let (display_name, email, deactivated) = profile(transaction, subject).await?;
+    let Profile { display_name, email, company, deactivated } =
+        profile(transaction, subject).await?;
     let (portfolio, subject) = (portfolio.clone(), subject.clone());
-    Ok(Member { portfolio, subject, display_name, email, deactivated, grants, as_of: now })
+    Ok(Member { portfolio, subject, display_name, email, company, deactivated, grants, as_of: now })
+}
+
+/// What people see of a subject.
+#[derive(Default)]
+struct Profile {
+    display_name: String,
+    email: String,
+    company: String,
+    deactivated: bool,
 }
 
 async fn profile(
     transaction: &mut Transaction,
     subject: &Subject,
-) -> Result<(String, String, bool), StorageError> {
-    Ok(match subject {
-        Subject::User(id) => transaction.user(id).await?.map_or_else(Default::default, |user| {
-            (user.display_name, user.email.as_str().to_owned(), user.deactivated)
-        }),
-        Subject::Group(id) => {
-            let group = transaction.group(id).await?;
-            (group.map(|group| group.display_name).unwrap_or_default(), String::new(), false)
+) -> Result<Profile, StorageError> {
+    let named = |display_name| Profile { display_name, ..Profile::default() };
+    match subject {
+        Subject::User(id) => {
+            let Some(user) = transaction.user(id).await? else { return Ok(Profile::default()) };
+            let home = match &user.home_organization {
+                Some(home) => transaction.organization(home).await?,
+                None => None,
+            };
+            Ok(Profile {
+                display_name: user.display_name,
+                email: user.email.as_str().to_owned(),
+                company: home.map(|home| home.display_name).unwrap_or_default(),
+                deactivated: user.deactivated,
+            })
         }
+        Subject::Group(id) => Ok(transaction
+            .group(id)
+            .await?
+            .map(|group| named(group.display_name))
+            .unwrap_or_default()),
         Subject::ServiceAccount(id) => {
             let account = transaction.service_account(id).await?;
-            (String::new(), String::new(), account.is_some_and(|(_, active)| !active))
+            let deactivated = account.is_some_and(|(_, active)| !active);
+            Ok(Profile { deactivated, ..Profile::default() })
         }
-    })
+    }
 }
 
 /// The ways in which a subject still has access, by the decider, on the facts as they now are.

@@ -33,7 +33,7 @@ pub use crate::storage::{Error as StorageError, WriteContext};
 
 use self::authorize::Acting;
 use crate::cache::Cache;
-use crate::domain::caller::{Actor, Caller};
+use crate::domain::caller::{Actor, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId};
@@ -49,10 +49,8 @@ pub struct App {
 /// Who asks, and for how long they wait.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// The program or person on the connection.
-    pub caller: Caller,
-    /// On whose behalf.
-    pub actor: Actor,
+    /// Who asks.
+    pub principal: Principal,
     /// When the client stops waiting.
     pub deadline: Instant,
 }
@@ -118,7 +116,7 @@ impl App {
         let (value, heads) = self
             .storage
             .read(context.deadline, async |read| {
-                refuse_deactivated(read, &context.actor).await?;
+                refuse_deactivated(read, &context.principal).await?;
                 body(read).await
             })
             .await?;
@@ -139,7 +137,7 @@ impl App {
             + Sync,
     {
         let written = self.storage.write(context, scopes, async |write| {
-            refuse_deactivated(write, &context.actor).await?;
+            refuse_deactivated(write, &context.principal).await?;
             body(write).await
         });
         let Written { outcome, token } = written.await?;
@@ -166,8 +164,8 @@ impl App {
             .storage
             .read(context.deadline, async |read| {
                 let now = read.heads().now;
-                refuse_deactivated(read, &context.actor).await?;
-                match Acting::on(read, &context.actor, now, id, &[]).await {
+                refuse_deactivated(read, &context.principal).await?;
+                match Acting::on(read, &context.principal, now, id, &[]).await {
                     Ok(acting) => Ok(Entry::Open(acting.portfolio.organization)),
                     Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
                         Some(first) => Ok(Entry::Replayed(first)),
@@ -187,7 +185,11 @@ impl App {
 }
 
 /// Deactivated: denied everything, at once (DIR-1).
-async fn refuse_deactivated(transaction: &mut Transaction, actor: &Actor) -> Result<(), Failure> {
+async fn refuse_deactivated(
+    transaction: &mut Transaction,
+    principal: &Principal,
+) -> Result<(), Failure> {
+    let actor = &principal.actor;
     let deactivated = match actor {
         Actor::System => false,
         Actor::User(id) => transaction.user(id).await?.is_some_and(|user| user.deactivated),

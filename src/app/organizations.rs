@@ -1,7 +1,8 @@
+use super::authorize::require_organization;
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::OrganizationId;
 use crate::domain::access_settings::Visibility;
-use crate::domain::directory::Organization;
+use crate::domain::directory::{ExternalsJoin, Organization, SiteRole};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::Preset;
 use crate::storage::{Scope, WriteContext};
@@ -19,6 +20,12 @@ pub struct NewOrganization {
     pub preset: Preset,
     /// The preset's default if not given.
     pub default_visibility: Option<Visibility>,
+    /// Of outsiders who join by invitation (DIR-8).
+    pub outsider_site_role: SiteRole,
+    /// Partners (MEM-3), sorted.
+    pub partner_organizations: Vec<OrganizationId>,
+    /// How externals who are added become members (MEM-2).
+    pub externals_join: ExternalsJoin,
 }
 
 impl App {
@@ -41,6 +48,11 @@ impl App {
                 preset: request.preset,
                 default_visibility: request.default_visibility.unwrap_or(default),
                 create_time: write.now(),
+                administrators: Vec::new(),
+                outsider_site_role: request.outsider_site_role,
+                partner_organizations: request.partner_organizations.clone(),
+                externals_join: request.externals_join,
+                version: 1,
             };
             if write.insert_organization(&organization, &request.preset.roles()).await? {
                 return Ok(organization);
@@ -60,10 +72,7 @@ impl App {
         context: &Context,
         id: &OrganizationId,
     ) -> Result<Answer<Organization>, Error> {
-        self.read(context, async |read| {
-            let found = read.organization(id).await?;
-            Ok(found.ok_or_else(|| Refusal::organization_not_found(id))?)
-        })
-        .await
+        self.read(context, async |read| require_organization(read, &context.principal, id).await)
+            .await
     }
 }

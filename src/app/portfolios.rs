@@ -1,6 +1,6 @@
 use uuid::Uuid;
 
-use super::authorize::{Acting, Scene};
+use super::authorize::{Acting, Scene, require_organization};
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::caller::Actor;
@@ -69,7 +69,7 @@ impl App {
     ) -> Result<Answer<Portfolio>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
-            Ok(Acting::on(read, &context.actor, now, id, &[]).await?.portfolio)
+            Ok(Acting::on(read, &context.principal, now, id, &[]).await?.portfolio)
         })
         .await
     }
@@ -84,9 +84,9 @@ impl App {
         request: &DeletePortfolio,
     ) -> Result<Answer<Portfolio>, Error> {
         self.write_on(context, &request.id, async |write| {
-            let (actor, now) = (write.actor().clone(), write.now());
+            let (principal, now) = (write.principal().clone(), write.now());
             let acting =
-                Acting::with(write, &actor, now, &request.id, &[], PORTFOLIO_DELETE).await?;
+                Acting::with(write, &principal, now, &request.id, &[], PORTFOLIO_DELETE).await?;
             require_etag(&acting.portfolio, request.etag.as_deref())?;
             write.delete_portfolio(&acting.portfolio).await
         })
@@ -107,18 +107,16 @@ async fn create(
     request: &CreatePortfolio,
     id: &PortfolioId,
 ) -> Result<Portfolio, Failure> {
-    let (actor, now) = (write.actor().clone(), write.now());
-    let owner = owner(&actor, request)?;
-    let organization = write
-        .organization(&request.organization)
-        .await?
-        .ok_or_else(|| Refusal::organization_not_found(&request.organization))?;
+    let (principal, now) = (write.principal().clone(), write.now());
+    let actor = &principal.actor;
+    let owner = owner(actor, request)?;
+    let organization = require_organization(write, &principal, &request.organization).await?;
     let owning = Subject::User(owner.clone());
     let subjects: Vec<Subject> = actor.subject().into_iter().chain([owning.clone()]).collect();
     let question =
         Question { organization: &organization.id, portfolio: None, subjects: &subjects };
     let scene = Scene::load(write, &question, now).await?;
-    authorize_creation(write, &scene, &actor).await?;
+    authorize_creation(write, &scene, actor).await?;
     require_owner(write, &scene, &owner).await?;
     let default_role = organization.preset.organization_access_role();
     let role = request.organization_access_role.clone().unwrap_or(default_role);

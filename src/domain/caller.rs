@@ -161,6 +161,15 @@ pub enum Actor {
     ServiceAccount(ServiceAccountId),
 }
 
+/// Who asks: the caller, and on whose behalf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    /// The program or person on the connection.
+    pub caller: Caller,
+    /// On whose behalf.
+    pub actor: Actor,
+}
+
 impl Actor {
     /// The actor as the subject of a check; none for the system.
     #[must_use]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::access_settings::Visibility;
-use super::ids::{GroupId, OrganizationId, UserId};
+use super::ids::{GroupId, OrganizationId, ServiceAccountId, UserId};
 use super::role::Preset;
 use super::timestamp::Timestamp;
 
@@ -22,6 +22,83 @@ pub struct Organization {
     pub default_visibility: Visibility,
     /// When it was created.
     pub create_time: Timestamp,
+    /// The users who administer it (DIR-7): at home here; sorted.
+    #[serde(default)]
+    pub administrators: Vec<UserId>,
+    /// The site role of outsiders who join by invitation (DIR-8).
+    #[serde(default = "guest")]
+    pub outsider_site_role: SiteRole,
+    /// Partners (MEM-3), sorted; whether they exist is not looked at.
+    #[serde(default)]
+    pub partner_organizations: Vec<OrganizationId>,
+    /// How externals who are added become members (MEM-2).
+    #[serde(default)]
+    pub externals_join: ExternalsJoin,
+    /// Grows with every change of it; what an etag names.
+    #[serde(default = "first")]
+    pub version: i64,
+}
+
+// Outcomes that an earlier version of this program kept lack the newer fields.
+fn guest() -> SiteRole {
+    SiteRole::Guest
+}
+
+fn first() -> i64 {
+    1
+}
+
+impl Organization {
+    /// What a client passes back to change just this state of the organization.
+    #[must_use]
+    pub fn etag(&self) -> String {
+        format!("o{}", self.version)
+    }
+}
+
+/// How externals who are added become members (MEM-2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExternalsJoin {
+    /// They are invited, and join by accepting.
+    #[default]
+    AfterAcceptance,
+    /// Persons affiliated with a partner organization are members at once; others are invited.
+    PartnersAtOnce,
+}
+
+impl ExternalsJoin {
+    /// The name in SQL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AfterAcceptance => "after_acceptance",
+            Self::PartnersAtOnce => "partners_at_once",
+        }
+    }
+
+    /// The way of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "after_acceptance" => Some(Self::AfterAcceptance),
+            "partners_at_once" => Some(Self::PartnersAtOnce),
+            _ => None,
+        }
+    }
+}
+
+/// A program of an organization that holds access of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServiceAccount {
+    /// Unique in the installation.
+    pub id: ServiceAccountId,
+    /// Whose program it is.
+    pub organization: OrganizationId,
+    /// What people call it.
+    pub display_name: String,
+    /// Deactivated: denied everything.
+    pub deactivated: bool,
 }
 
 /// A person (DIR-1).

@@ -110,6 +110,9 @@ pub struct Member {
     pub display_name: String,
     /// A user's e-mail address; empty for others.
     pub email: String,
+    /// The display name of a user's home organization; empty for others.
+    #[serde(default)]
+    pub company: String,
     /// Whether the user or service account is deactivated.
     pub deactivated: bool,
     /// The direct grants, ended ones too, oldest first.

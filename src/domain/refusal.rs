@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use super::caller::Scope;
 use super::ids::{OrganizationId, PortfolioId, Subject};
 
 /// One of the public list of reasons; clients see its name in `ErrorInfo.reason`.
@@ -29,6 +30,7 @@ pub enum Reason {
     MemberNotFound,
     IdTaken,
     EmailTaken,
+    PermissionDiffers,
     Owner,
     LastManager,
     UserDeactivated,
@@ -37,12 +39,17 @@ pub enum Reason {
     GroupTooDeep,
     NotEligible,
     OrganizationRoleForbidden,
+    LastAdministrator,
+    CatalogFull,
     PermissionMissing,
     RoleAboveOwn,
     ActorUnknown,
     ActorDeactivated,
     SiteRoleMissing,
     OwnAccessProlonged,
+    ScopeMissing,
+    AdministratorRequired,
+    ActorForbidden,
     EtagMismatch,
 }
 
@@ -125,6 +132,21 @@ impl Refusal {
         };
         let id = subject.id();
         Self::new(reason, format!("there is no {noun} `{id}`")).with(subject.kind(), id)
+    }
+
+    /// The caller's credential lacks the scope that the call needs (AUT-1).
+    #[must_use]
+    pub fn scope_missing(scope: Scope) -> Self {
+        let scope = scope.as_str();
+        Self::new(Reason::ScopeMissing, format!("this call needs the scope `{scope}`"))
+            .with("scope", scope)
+    }
+
+    /// Only administrators of the organization do this (AUT-1).
+    #[must_use]
+    pub fn administrator_required(organization: &OrganizationId) -> Self {
+        let message = format!("only administrators of organization `{organization}` do this");
+        Self::new(Reason::AdministratorRequired, message).with("organization", organization)
     }
 
     /// The etag is not that of the resource as it is now.

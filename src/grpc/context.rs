@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::app::{Context, WriteContext};
 use crate::domain::Subject;
-use crate::domain::caller::{Actor, Caller};
+use crate::domain::caller::{Actor, Caller, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1;
 
@@ -46,6 +46,13 @@ macro_rules! write_requests {
 }
 
 write_requests! {
+    RegisterPermissionRequest => "RoleService/RegisterPermission",
+    UpdateOrganizationRequest => "DirectoryService/UpdateOrganization",
+    DeleteUserRequest => "DirectoryService/DeleteUser",
+    UpsertServiceAccountsRequest => "DirectoryService/UpsertServiceAccounts",
+    DeactivateServiceAccountRequest => "DirectoryService/DeactivateServiceAccount",
+    DeleteGroupRequest => "DirectoryService/DeleteGroup",
+    UpdatePortfolioRequest => "PortfolioService/UpdatePortfolio",
     CreatePortfolioRequest => "PortfolioService/CreatePortfolio",
     DeletePortfolioRequest => "PortfolioService/DeletePortfolio",
     UpdateAccessSettingsRequest => "AccessSettingsService/UpdateAccessSettings",
@@ -66,8 +73,7 @@ write_requests! {
 pub(super) fn read<T>(request: Request<T>, most: Duration) -> Result<(Context, T), Refusal> {
     let (metadata, _, message) = request.into_parts();
     let context = Context {
-        caller: Caller::trusted(),
-        actor: actor(&metadata)?,
+        principal: Principal { caller: Caller::trusted(), actor: actor(&metadata)? },
         deadline: deadline(&metadata, most),
     };
     Ok((context, message))
@@ -82,9 +88,8 @@ pub(super) fn write<T: WriteRequest>(
     let actor = actor(&metadata)?;
     let request_id = request_id(std::mem::take(message.request_id()))?;
     let context = WriteContext {
-        caller: Caller::trusted(),
         fingerprint: fingerprint(&actor, &message),
-        actor,
+        principal: Principal { caller: Caller::trusted(), actor },
         request_id,
         deadline: deadline(&metadata, most),
     };

@@ -180,4 +180,60 @@ impl DirectoryService for Services {
             consistency_token: done.token.encode(),
         }))
     }
+
+    async fn update_organization(
+        &self,
+        _request: Request<v1::UpdateOrganizationRequest>,
+    ) -> Result<Response<v1::UpdateOrganizationResponse>, Status> {
+        Err(Status::unimplemented("update_organization"))
+    }
+
+    async fn list_users(
+        &self,
+        _request: Request<v1::ListUsersRequest>,
+    ) -> Result<Response<v1::ListUsersResponse>, Status> {
+        Err(Status::unimplemented("list_users"))
+    }
+
+    async fn delete_user(
+        &self,
+        _request: Request<v1::DeleteUserRequest>,
+    ) -> Result<Response<v1::DeleteUserResponse>, Status> {
+        Err(Status::unimplemented("delete_user"))
+    }
+
+    async fn upsert_service_accounts(
+        &self,
+        _request: Request<v1::UpsertServiceAccountsRequest>,
+    ) -> Result<Response<v1::UpsertServiceAccountsResponse>, Status> {
+        Err(Status::unimplemented("upsert_service_accounts"))
+    }
+
+    async fn list_service_accounts(
+        &self,
+        _request: Request<v1::ListServiceAccountsRequest>,
+    ) -> Result<Response<v1::ListServiceAccountsResponse>, Status> {
+        Err(Status::unimplemented("list_service_accounts"))
+    }
+
+    async fn deactivate_service_account(
+        &self,
+        _request: Request<v1::DeactivateServiceAccountRequest>,
+    ) -> Result<Response<v1::DeactivateServiceAccountResponse>, Status> {
+        Err(Status::unimplemented("deactivate_service_account"))
+    }
+
+    async fn list_groups(
+        &self,
+        _request: Request<v1::ListGroupsRequest>,
+    ) -> Result<Response<v1::ListGroupsResponse>, Status> {
+        Err(Status::unimplemented("list_groups"))
+    }
+
+    async fn delete_group(
+        &self,
+        _request: Request<v1::DeleteGroupRequest>,
+    ) -> Result<Response<v1::DeleteGroupResponse>, Status> {
+        Err(Status::unimplemented("delete_group"))
+    }
 }

@@ -76,6 +76,13 @@ impl MembershipService for Services {
             consistency_token: removed.token.encode(),
         }))
     }
+
+    async fn list_members(
+        &self,
+        _request: Request<v1::ListMembersRequest>,
+    ) -> Result<Response<v1::ListMembersResponse>, Status> {
+        Err(Status::unimplemented("list_members"))
+    }
 }
 
 fn add_members(request: v1::AddMembersRequest, max_batch: usize) -> Result<AddMembers, Refusal> {
@@ -218,7 +225,8 @@ fn add_outcome(
 }
 
 fn member(member: &Member) -> v1::Member {
-    let Member { portfolio, subject, display_name, email, deactivated, grants, as_of } = member;
+    let Member { portfolio, subject, display_name, email, company, deactivated, grants, as_of } =
+        member;
     let mut sorted: Vec<&Grant> = grants.iter().collect();
     sorted.sort_by_key(|grant| (std::cmp::Reverse(grant.create_time), grant.id));
     let states = || grants.iter().map(|grant| access_state(grant, *as_of));
@@ -230,6 +238,7 @@ fn member(member: &Member) -> v1::Member {
         subject: Some(render::subject(subject)),
         display_name: display_name.clone(),
         email: email.clone(),
+        company: company.clone(),
         state: best.unwrap_or(v1::AccessState::Ended).into(),
         deactivated: *deactivated,
         grants: sorted.into_iter().map(|each| grant(each, *as_of)).collect(),

@@ -8,6 +8,7 @@ pub mod client;
 mod code;
 mod context;
 mod directory;
+mod events;
 mod groups;
 mod health;
 mod layer;
@@ -17,6 +18,7 @@ mod parse;
 mod policy;
 mod portfolios;
 mod render;
+mod roles;
 mod status;
 mod users;
 
@@ -35,9 +37,11 @@ use crate::config::Limits;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::v1::access_settings_service_server::AccessSettingsServiceServer;
 use crate::proto::v1::directory_service_server::DirectoryServiceServer;
+use crate::proto::v1::event_service_server::EventServiceServer;
 use crate::proto::v1::membership_service_server::MembershipServiceServer;
 use crate::proto::v1::policy_service_server::PolicyServiceServer;
 use crate::proto::v1::portfolio_service_server::PortfolioServiceServer;
+use crate::proto::v1::role_service_server::RoleServiceServer;
 
 /// Calls that one connection may have open at once; more wait in the client.
 const MAX_CONCURRENT_STREAMS: u32 = 1_000;
@@ -99,9 +103,11 @@ impl Services {
             .add_routes(further)
             .add_service(service!(AccessSettingsServiceServer))
             .add_service(service!(DirectoryServiceServer))
+            .add_service(service!(EventServiceServer))
             .add_service(service!(MembershipServiceServer))
             .add_service(service!(PolicyServiceServer))
             .add_service(service!(PortfolioServiceServer))
+            .add_service(service!(RoleServiceServer))
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)

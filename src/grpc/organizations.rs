@@ -1,16 +1,19 @@
 use std::collections::BTreeSet;
 
 use super::parse::{self, Violations, too_many};
-use super::render::{timestamp, visibility};
+use super::render::{site_role, timestamp, visibility};
 use crate::app::NewOrganization;
 use crate::config::Limits;
-use crate::domain::directory::{Organization, is_domain};
-use crate::domain::refusal::Refusal;
+use crate::domain::OrganizationId;
+use crate::domain::directory::{ExternalsJoin, Organization, SiteRole, is_domain};
+use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::Preset;
 use crate::proto::v1;
 
 /// The most verified domains of an organization.
 const MAX_DOMAINS: usize = 100;
+/// The most partners of an organization.
+const MAX_PARTNERS: usize = 100;
 
 pub(super) fn create(
     request: v1::CreateOrganizationRequest,
@@ -26,8 +29,14 @@ pub(super) fn create(
         domains,
         preset,
         default_visibility,
-        // Output only.
+        outsider_site_role,
+        partner_organizations,
+        externals_join,
+        privacy_approval,
+        // Output only, or for updates.
         create_time: _,
+        administrators: _,
+        etag: _,
     } = organization;
     let mut violations = Violations::default();
     let id = violations.check(parse::optional_id("organization.id", &id));
@@ -41,6 +50,16 @@ pub(super) fn create(
     let default_visibility =
         default_visibility.map(|given| parse::visibility("organization.default_visibility", given));
     let default_visibility = violations.check(default_visibility.transpose());
+    let outsider_site_role = match outsider_site_role {
+        0 => Some(SiteRole::Guest),
+        given => violations.check(parse::site_role("organization.outsider_site_role", given)),
+    };
+    let externals_join = match externals_join {
+        0 => Some(ExternalsJoin::default()),
+        given => violations.check(self::externals_join(given)),
+    };
+    let partners = self::partners(&mut violations, &partner_organizations);
+    refuse_privacy_approval(privacy_approval)?;
     violations.finish((|| {
         Some(NewOrganization {
             id: id?,
@@ -48,6 +67,9 @@ pub(super) fn create(
             domains,
             preset: preset?,
             default_visibility: default_visibility?,
+            outsider_site_role: outsider_site_role?,
+            partner_organizations: partners,
+            externals_join: externals_join?,
         })
     })())
 }
@@ -74,6 +96,42 @@ fn domains(violations: &mut Violations, given: &[String]) -> Vec<String> {
     domains.into_iter().collect()
 }
 
+/// The well-formed ones, sorted and once.
+fn partners(violations: &mut Violations, given: &[String]) -> Vec<OrganizationId> {
+    const FIELD: &str = "organization.partner_organizations";
+    if given.len() > MAX_PARTNERS {
+        violations.check::<()>(Err(too_many(FIELD, given.len(), MAX_PARTNERS)));
+        return Vec::new();
+    }
+    let mut partners = BTreeSet::new();
+    for (at, id) in given.iter().enumerate() {
+        partners.extend(violations.check(parse::id(&format!("{FIELD}[{at}]"), id)));
+    }
+    partners.into_iter().collect()
+}
+
+fn externals_join(given: i32) -> Result<ExternalsJoin, Refusal> {
+    match v1::ExternalsJoin::try_from(given) {
+        Ok(v1::ExternalsJoin::AfterAcceptance) => Ok(ExternalsJoin::AfterAcceptance),
+        Ok(v1::ExternalsJoin::PartnersAtOnce) => Ok(ExternalsJoin::PartnersAtOnce),
+        Ok(v1::ExternalsJoin::Unspecified) | Err(_) => {
+            let description = "must be `EXTERNALS_JOIN_AFTER_ACCEPTANCE` or \
+                               `EXTERNALS_JOIN_PARTNERS_AT_ONCE`";
+            Err(Refusal::field("organization.externals_join", description))
+        }
+    }
+}
+
+/// A switch that nothing heeds yet is not to be turned on.
+fn refuse_privacy_approval(given: bool) -> Result<(), Refusal> {
+    if !given {
+        return Ok(());
+    }
+    let message = "approval of visibility by administrators is not offered yet; leave \
+                   `privacy_approval` out";
+    Err(Refusal::new(Reason::NotSupportedYet, message))
+}
+
 fn preset(name: &str) -> Result<Preset, Refusal> {
     if name.is_empty() {
         return Ok(Preset::InitiativePlanning);
@@ -83,8 +141,21 @@ fn preset(name: &str) -> Result<Preset, Refusal> {
 }
 
 pub(super) fn render(organization: Organization) -> v1::Organization {
-    let Organization { id, display_name, domains, preset, default_visibility, create_time } =
-        organization;
+    let etag = organization.etag();
+    let Organization {
+        id,
+        display_name,
+        domains,
+        preset,
+        default_visibility,
+        create_time,
+        administrators,
+        outsider_site_role,
+        partner_organizations,
+        externals_join,
+        // In the etag.
+        version: _,
+    } = organization;
     v1::Organization {
         id: id.to_string(),
         display_name,
@@ -92,6 +163,16 @@ pub(super) fn render(organization: Organization) -> v1::Organization {
         preset: preset.as_str().to_owned(),
         default_visibility: Some(visibility(default_visibility).into()),
         create_time: Some(timestamp(create_time)),
+        administrators: administrators.into_iter().map(String::from).collect(),
+        outsider_site_role: site_role(outsider_site_role).into(),
+        partner_organizations: partner_organizations.into_iter().map(String::from).collect(),
+        externals_join: match externals_join {
+            ExternalsJoin::AfterAcceptance => v1::ExternalsJoin::AfterAcceptance,
+            ExternalsJoin::PartnersAtOnce => v1::ExternalsJoin::PartnersAtOnce,
+        }
+        .into(),
+        privacy_approval: false,
+        etag,
     }
 }
 

@@ -6,6 +6,7 @@
 use std::str::FromStr;
 
 use crate::domain::access_settings::Visibility;
+use crate::domain::directory::SiteRole;
 use crate::domain::ids::InvalidId;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{Subject, Timestamp, UserId};
@@ -171,6 +172,19 @@ pub(super) fn visibility(field: &str, visibility: i32) -> Result<Visibility, Ref
         Ok(v1::Visibility::Unspecified) | Err(_) => {
             let description = "must be `VISIBILITY_PRIVATE`, `VISIBILITY_RESTRICTED` or \
                                `VISIBILITY_OPEN`";
+            Err(Refusal::field(field, description))
+        }
+    }
+}
+
+/// A site role, which must be named.
+pub(super) fn site_role(field: &str, role: i32) -> Result<SiteRole, Refusal> {
+    match v1::SiteRole::try_from(role) {
+        Ok(v1::SiteRole::Editor) => Ok(SiteRole::Editor),
+        Ok(v1::SiteRole::Viewer) => Ok(SiteRole::Viewer),
+        Ok(v1::SiteRole::Guest) => Ok(SiteRole::Guest),
+        Ok(v1::SiteRole::Unspecified) | Err(_) => {
+            let description = "must be `SITE_ROLE_EDITOR`, `SITE_ROLE_VIEWER` or `SITE_ROLE_GUEST`";
             Err(Refusal::field(field, description))
         }
     }

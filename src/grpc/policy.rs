@@ -24,6 +24,41 @@ impl PolicyService for Services {
         let checked = self.app.check_permission(&context, &request).await?;
         Ok(Response::new(check_permission_response(&checked)))
     }
+
+    async fn batch_check_permissions(
+        &self,
+        _request: Request<v1::BatchCheckPermissionsRequest>,
+    ) -> Result<Response<v1::BatchCheckPermissionsResponse>, Status> {
+        Err(Status::unimplemented("batch_check_permissions"))
+    }
+
+    async fn explain_permission(
+        &self,
+        _request: Request<v1::ExplainPermissionRequest>,
+    ) -> Result<Response<v1::ExplainPermissionResponse>, Status> {
+        Err(Status::unimplemented("explain_permission"))
+    }
+
+    async fn list_effective_permissions(
+        &self,
+        _request: Request<v1::ListEffectivePermissionsRequest>,
+    ) -> Result<Response<v1::ListEffectivePermissionsResponse>, Status> {
+        Err(Status::unimplemented("list_effective_permissions"))
+    }
+
+    async fn list_accessible_portfolios(
+        &self,
+        _request: Request<v1::ListAccessiblePortfoliosRequest>,
+    ) -> Result<Response<v1::ListAccessiblePortfoliosResponse>, Status> {
+        Err(Status::unimplemented("list_accessible_portfolios"))
+    }
+
+    async fn list_subjects(
+        &self,
+        _request: Request<v1::ListSubjectsRequest>,
+    ) -> Result<Response<v1::ListSubjectsResponse>, Status> {
+        Err(Status::unimplemented("list_subjects"))
+    }
 }
 
 fn check_permission(request: v1::CheckPermissionRequest) -> Result<CheckPermission, Refusal> {

@@ -50,6 +50,27 @@ impl PortfolioService for Services {
             consistency_token: deleted.token.encode(),
         }))
     }
+
+    async fn list_portfolios(
+        &self,
+        _request: Request<v1::ListPortfoliosRequest>,
+    ) -> Result<Response<v1::ListPortfoliosResponse>, Status> {
+        Err(Status::unimplemented("list_portfolios"))
+    }
+
+    async fn update_portfolio(
+        &self,
+        _request: Request<v1::UpdatePortfolioRequest>,
+    ) -> Result<Response<v1::UpdatePortfolioResponse>, Status> {
+        Err(Status::unimplemented("update_portfolio"))
+    }
+
+    async fn list_unmanaged_portfolios(
+        &self,
+        _request: Request<v1::ListUnmanagedPortfoliosRequest>,
+    ) -> Result<Response<v1::ListUnmanagedPortfoliosResponse>, Status> {
+        Err(Status::unimplemented("list_unmanaged_portfolios"))
+    }
 }
 
 fn create_portfolio(

@@ -1,6 +1,7 @@
 //! From the domain to the wire: what several messages have in common.
 
 use crate::domain::access_settings::Visibility;
+use crate::domain::directory::SiteRole;
 use crate::domain::{Subject, Timestamp};
 use crate::proto::v1;
 
@@ -25,6 +26,14 @@ pub(super) fn visibility(visibility: Visibility) -> v1::Visibility {
         Visibility::Private => v1::Visibility::Private,
         Visibility::Restricted => v1::Visibility::Restricted,
         Visibility::Open => v1::Visibility::Open,
+    }
+}
+
+pub(super) fn site_role(role: SiteRole) -> v1::SiteRole {
+    match role {
+        SiteRole::Editor => v1::SiteRole::Editor,
+        SiteRole::Viewer => v1::SiteRole::Viewer,
+        SiteRole::Guest => v1::SiteRole::Guest,
     }
 }
 

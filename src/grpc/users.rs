@@ -89,16 +89,7 @@ pub(super) fn set_site_role(
     let mut violations = Violations::default();
     let organization = violations.check(parse::id("organization", &organization));
     let user = violations.check(parse::id("user", &user));
-    let role = match v1::SiteRole::try_from(site_role) {
-        Ok(v1::SiteRole::Editor) => Ok(SiteRole::Editor),
-        Ok(v1::SiteRole::Viewer) => Ok(SiteRole::Viewer),
-        Ok(v1::SiteRole::Guest) => Ok(SiteRole::Guest),
-        Ok(v1::SiteRole::Unspecified) | Err(_) => {
-            let description = "must be `SITE_ROLE_EDITOR`, `SITE_ROLE_VIEWER` or `SITE_ROLE_GUEST`";
-            Err(Refusal::field("site_role", description))
-        }
-    };
-    let role = violations.check(role);
+    let role = violations.check(parse::site_role("site_role", site_role));
     violations.finish((|| Some((organization?, user?, role?)))())
 }
 
@@ -141,15 +132,10 @@ pub(super) fn site_role(
     user: &UserId,
     role: SiteRole,
 ) -> v1::UserSiteRole {
-    let role = match role {
-        SiteRole::Editor => v1::SiteRole::Editor,
-        SiteRole::Viewer => v1::SiteRole::Viewer,
-        SiteRole::Guest => v1::SiteRole::Guest,
-    };
     v1::UserSiteRole {
         organization: organization.to_string(),
         user: user.to_string(),
-        site_role: role.into(),
+        site_role: wire::site_role(role).into(),
     }
 }
 

@@ -5,9 +5,9 @@ use uuid::Uuid;
 
 use super::schema::change_log;
 use super::{Error, Read, Scope};
-use crate::domain::OrganizationId;
 use crate::domain::fact::FactKey;
 use crate::domain::revision::Shard;
+use crate::domain::{OrganizationId, PortfolioId, Subject};
 
 /// A change of access: one audit event (EVT-1), and the facts that replicas read again for it.
 #[derive(Clone, Debug)]
@@ -18,6 +18,10 @@ pub struct Change {
     pub what: &'static str,
     /// On what: the id of the portfolio, group, user or organization.
     pub object: String,
+    /// The portfolio concerned.
+    pub portfolio: Option<PortfolioId>,
+    /// Whose access, or whose entry in the directory, was changed.
+    pub subject: Option<Subject>,
     /// The facts that changed.
     pub keys: Vec<FactKey>,
     /// What was; null for what is new.

@@ -6,16 +6,30 @@ use serde_json::{Value, json};
 use time::OffsetDateTime;
 
 use super::facts::parse;
+use super::schema::organization_administrators;
 use super::schema::organizations::{self, dsl};
 use super::{Change, Error, Failure, Scope, Transaction, Write, timestamps};
-use crate::domain::OrganizationId;
 use crate::domain::access_settings::Visibility;
-use crate::domain::directory::Organization;
+use crate::domain::directory::{ExternalsJoin, Organization, SiteRole};
 use crate::domain::fact::FactKey;
 use crate::domain::revision::Shard;
 use crate::domain::role::{Preset, Role};
+use crate::domain::{OrganizationId, UserId};
 
-type Row = (String, String, Vec<String>, String, String, OffsetDateTime);
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = organizations, check_for_backend(diesel::pg::Pg))]
+struct Row {
+    id: String,
+    display_name: String,
+    domains: Vec<String>,
+    preset: String,
+    default_visibility: String,
+    create_time: OffsetDateTime,
+    outsider_site_role: String,
+    partner_organizations: Vec<String>,
+    externals_join: String,
+    version: i64,
+}
 
 impl Transaction {
     /// An organization; none if there is none of this id.
@@ -28,33 +42,47 @@ impl Transaction {
     ) -> Result<Option<Organization>, Error> {
         let row: Option<Row> = dsl::organizations
             .find(id.as_str())
-            .select((
-                organizations::id,
-                organizations::display_name,
-                organizations::domains,
-                organizations::preset,
-                organizations::default_visibility,
-                organizations::create_time,
-            ))
+            .select(Row::as_select())
             .first(self.connection())
             .await
             .optional()?;
-        row.map(organization).transpose()
+        let Some(row) = row else { return Ok(None) };
+        let administrators = self.administrators_of(id).await?;
+        organization(row, administrators).map(Some)
+    }
+
+    /// The users who administer an organization, sorted.
+    async fn administrators_of(&mut self, id: &OrganizationId) -> Result<Vec<UserId>, Error> {
+        let ids: Vec<String> = organization_administrators::table
+            .filter(organization_administrators::organization.eq(id.as_str()))
+            .select(organization_administrators::user_id)
+            .load(self.connection())
+            .await?;
+        let parsed = ids.iter().map(|id| parse("organization_administrators", id));
+        let mut administrators = parsed.collect::<Result<Vec<UserId>, Error>>()?;
+        administrators.sort_unstable();
+        Ok(administrators)
     }
 }
 
-fn organization(
-    (id, display_name, domains, preset, visibility, create_time): Row,
-) -> Result<Organization, Error> {
-    let corrupt = |what| Error::corrupt("organizations", &id, what);
+fn organization(row: Row, administrators: Vec<UserId>) -> Result<Organization, Error> {
+    let corrupt = |what| Error::corrupt("organizations", &row.id, what);
+    let partners = row.partner_organizations.iter().map(|id| parse("organizations", id));
     Ok(Organization {
-        display_name,
-        domains,
-        preset: Preset::parse(&preset).ok_or_else(|| corrupt("unknown preset"))?,
-        default_visibility: Visibility::parse(&visibility)
+        preset: Preset::parse(&row.preset).ok_or_else(|| corrupt("unknown preset"))?,
+        default_visibility: Visibility::parse(&row.default_visibility)
             .ok_or_else(|| corrupt("unknown visibility"))?,
-        create_time: timestamps::from_sql(create_time),
-        id: parse("organizations", &id)?,
+        create_time: timestamps::from_sql(row.create_time),
+        administrators,
+        outsider_site_role: SiteRole::parse(&row.outsider_site_role)
+            .ok_or_else(|| corrupt("unknown site role"))?,
+        partner_organizations: partners.collect::<Result<_, _>>()?,
+        externals_join: ExternalsJoin::parse(&row.externals_join)
+            .ok_or_else(|| corrupt("unknown way to join"))?,
+        version: row.version,
+        id: parse("organizations", &row.id)?,
+        display_name: row.display_name,
+        domains: row.domains,
     })
 }
 
@@ -70,6 +98,8 @@ impl Write {
     ) -> Result<bool, Failure> {
         self.require(&Scope::Global)?;
         let shard = Shard::assign(&organization.id);
+        let partners = organization.partner_organizations.iter();
+        let partners: Vec<&str> = partners.map(OrganizationId::as_str).collect();
         let inserted = diesel::insert_into(dsl::organizations)
             .values((
                 organizations::id.eq(organization.id.as_str()),
@@ -79,6 +109,10 @@ impl Write {
                 organizations::preset.eq(organization.preset.as_str()),
                 organizations::default_visibility.eq(organization.default_visibility.as_str()),
                 organizations::create_time.eq(timestamps::to_sql(organization.create_time)),
+                organizations::outsider_site_role.eq(organization.outsider_site_role.as_str()),
+                organizations::partner_organizations.eq(partners),
+                organizations::externals_join.eq(organization.externals_join.as_str()),
+                organizations::version.eq(organization.version),
             ))
             .on_conflict_do_nothing()
             .execute(self.connection())
@@ -96,6 +130,8 @@ impl Write {
             scope: Scope::Organization(organization.id.clone()),
             what: "organization.created",
             object: organization.id.to_string(),
+            portfolio: None,
+            subject: None,
             keys,
             before: Value::Null,
             after: json!({ "organization": organization, "roles": roles }),

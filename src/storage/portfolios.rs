@@ -195,6 +195,8 @@ fn change(what: &'static str, portfolio: &Portfolio, before: Value, after: Value
         scope: Scope::Organization(portfolio.organization.clone()),
         what,
         object: portfolio.id.to_string(),
+        portfolio: Some(portfolio.id.clone()),
+        subject: None,
         keys: vec![FactKey::Portfolio(portfolio.id.clone())],
         before,
         after,

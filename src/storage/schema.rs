@@ -39,6 +39,8 @@ diesel::table! {
         may_be_own -> Bool,
         /// Whether externals are denied it whatever their role (ROL-8).
         internal_only -> Bool,
+        /// Whether a service registered it; the role manager of every organization holds it as any (ROL-1).
+        registered -> Bool,
     }
 }
 
@@ -59,6 +61,14 @@ diesel::table! {
         default_visibility -> Text,
         /// When it was created.
         create_time -> Timestamptz,
+        /// The site role of outsiders who join by invitation (DIR-8).
+        outsider_site_role -> Text,
+        /// Ids of partners (MEM-3), sorted; whether they exist is not looked at.
+        partner_organizations -> Array<Text>,
+        /// How externals who are added become members (MEM-2).
+        externals_join -> Text,
+        /// Grows with every change of it; what an etag names.
+        version -> Int8,
     }
 }
 
@@ -249,6 +259,12 @@ diesel::table! {
         before -> Nullable<Jsonb>,
         /// What is; null for what is gone.
         after -> Nullable<Jsonb>,
+        /// The portfolio concerned; null for none.
+        portfolio -> Nullable<Text>,
+        /// Whose access or directory entry was changed, as user:ann; null for none.
+        subject -> Nullable<Text>,
+        /// Whether the actor could do it only as an administrator of the organization (DIR-7).
+        as_administrator -> Bool,
     }
 }
 
@@ -270,11 +286,22 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// Who administers which organization (DIR-7); users at home there.
+    organization_administrators (organization, user_id) {
+        /// What.
+        organization -> Text,
+        /// Who.
+        user_id -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     cluster,
     feed_heads,
     permissions,
     organizations,
+    organization_administrators,
     roles,
     role_permissions,
     users,

@@ -21,7 +21,7 @@ use super::schema::{change_log, cluster, feed_heads, organizations};
 use super::{
     Change, Connection, Error, Failure, Read, Storage, Transaction, request_outcomes, timestamps,
 };
-use crate::domain::caller::{Actor, Caller};
+use crate::domain::caller::Principal;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::{Epoch, Shard, Token};
 use crate::domain::{OrganizationId, Timestamp};
@@ -48,10 +48,8 @@ impl fmt::Display for Scope {
 /// Who writes, and how to know the request again.
 #[derive(Clone, Debug)]
 pub struct WriteContext {
-    /// The program or person on the connection.
-    pub caller: Caller,
-    /// On whose behalf.
-    pub actor: Actor,
+    /// Who writes.
+    pub principal: Principal,
     /// The client's, or a generated one.
     pub request_id: String,
     /// SHA-256 of the method, the actor and the request.
@@ -87,7 +85,7 @@ where
 /// A write in progress: its scopes are locked, its changes are collected.
 pub struct Write {
     transaction: Transaction,
-    actor: Actor,
+    principal: Principal,
     epoch: Epoch,
     scopes: BTreeMap<Scope, Shard>,
     now: Timestamp,
@@ -167,7 +165,7 @@ impl Storage {
         AnsiTransactionManager::begin_transaction(&mut *connection).await?;
         let mut write = Write {
             transaction: Transaction::new(connection),
-            actor: context.actor.clone(),
+            principal: context.principal.clone(),
             epoch: Epoch(Uuid::nil()),
             scopes: BTreeMap::new(),
             now: Timestamp::default(),
@@ -297,7 +295,8 @@ impl Write {
         changes: Vec<Change>,
     ) -> Result<(), Failure> {
         let at = timestamps::to_sql(self.now);
-        let actor = self.actor.to_string();
+        let actor = self.principal.actor.to_string();
+        let as_administrator = self.transaction.as_administrator();
         let row = |(index, change): (i64, Change)| {
             let organization = match &change.scope {
                 Scope::Global => None,
@@ -317,17 +316,20 @@ impl Write {
                     change_log::keys.eq(keys),
                 ),
                 (
-                    change_log::caller.eq(context.caller.id()),
+                    change_log::caller.eq(context.principal.caller.id()),
                     change_log::actor.eq(actor.as_str()),
                     change_log::request_id.eq(context.request_id.as_str()),
                     change_log::at.eq(at),
                     change_log::before.eq(present(change.before)),
                     change_log::after.eq(present(change.after)),
+                    change_log::portfolio.eq(change.portfolio.map(String::from)),
+                    change_log::subject.eq(change.subject.map(String::from)),
+                    change_log::as_administrator.eq(as_administrator),
                 ),
             ))
         };
         let rows = (0..).zip(changes).map(row).collect::<Result<Vec<_>, Error>>()?;
-        // PostgreSQL takes 65,535 parameters a statement; a row has 13.
+        // PostgreSQL takes 65,535 parameters a statement; a row has 16.
         for rows in rows.chunks(1_000) {
             let insert = diesel::insert_into(change_log::table).values(rows);
             insert.execute(self.connection()).await?;
@@ -374,10 +376,10 @@ impl Write {
         self.now
     }
 
-    /// On whose behalf the write is done.
+    /// Who writes.
     #[must_use]
-    pub fn actor(&self) -> &Actor {
-        &self.actor
+    pub fn principal(&self) -> &Principal {
+        &self.principal
     }
 
     /// Logs a change with the commit.

@@ -19,8 +19,8 @@ use portcullis::app::{
 use portcullis::cache::{self, Cache};
 use portcullis::clock::Clock;
 use portcullis::domain::access_settings::Visibility;
-use portcullis::domain::caller::{Actor, Caller};
-use portcullis::domain::directory::{Email, SiteRole};
+use portcullis::domain::caller::{Actor, Caller, Principal};
+use portcullis::domain::directory::{Email, ExternalsJoin, SiteRole};
 use portcullis::domain::fact::FactKey;
 use portcullis::domain::membership::{AddOutcome, MemberSpec};
 use portcullis::domain::role::Preset;
@@ -265,8 +265,7 @@ impl Writer {
 /// The system's next request.
 fn request() -> WriteContext {
     WriteContext {
-        caller: Caller::trusted(),
-        actor: Actor::System,
+        principal: Principal { caller: Caller::trusted(), actor: Actor::System },
         request_id: Uuid::now_v7().to_string(),
         fingerprint: [0; 32],
         deadline: Instant::now() + Duration::from_secs(30),
@@ -303,6 +302,9 @@ async fn write_directory(app: &App) {
         domains: vec!["acme.example".to_owned()],
         preset: Preset::InitiativePlanning,
         default_visibility: None,
+        outsider_site_role: SiteRole::Guest,
+        partner_organizations: Vec::new(),
+        externals_join: ExternalsJoin::default(),
     };
     app.create_organization(&request(), &acme).await.expect("create_organization");
     let names = ["ann", "bob", "cleo", "dan"];

@@ -7,8 +7,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use portcullis::app::{AddMembers, Answer, App, CreatePortfolio, End, NewOrganization, UpsertUser};
 use portcullis::cache::{Cache, Options as CacheOptions};
 use portcullis::clock::Clock;
-use portcullis::domain::caller::{Actor, Caller};
-use portcullis::domain::directory::Email;
+use portcullis::domain::caller::{Actor, Caller, Principal};
+use portcullis::domain::directory::{Email, ExternalsJoin, SiteRole};
 use portcullis::domain::membership::{AddOutcome, MemberSpec};
 use portcullis::domain::role::Preset;
 use portcullis::domain::{OrganizationId, PortfolioId, Subject, UserId};
@@ -56,6 +56,9 @@ impl House {
             domains: vec!["acme.example".into()],
             preset: Preset::InitiativePlanning,
             default_visibility: None,
+            outsider_site_role: SiteRole::Guest,
+            partner_organizations: Vec::new(),
+            externals_join: ExternalsJoin::default(),
         };
         self.app.create_organization(&system(), &organization).await.expect("created");
         let entries: Vec<_> = users.iter().map(|user| Ok(at_home(user))).collect();
@@ -144,8 +147,7 @@ fn writing(actor: Actor) -> WriteContext {
     let mut fingerprint = [0; 32];
     fingerprint[..8].copy_from_slice(&number.to_be_bytes());
     WriteContext {
-        caller: Caller::trusted(),
-        actor,
+        principal: Principal { caller: Caller::trusted(), actor },
         request_id: format!("request-{number}"),
         fingerprint,
         deadline: Instant::now() + Duration::from_secs(30),

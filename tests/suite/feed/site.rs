@@ -6,8 +6,8 @@ use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncC
 use portcullis::cache::{Cache, ColdCause, Current, Freshness, Options, Requirement, World};
 use portcullis::clock::Clock;
 use portcullis::domain::access_settings::{AccessSettings, Visibility};
-use portcullis::domain::caller::{Actor, Caller};
-use portcullis::domain::directory::{Email, Group, Organization, User};
+use portcullis::domain::caller::{Actor, Caller, Principal};
+use portcullis::domain::directory::{Email, ExternalsJoin, Group, Organization, SiteRole, User};
 use portcullis::domain::membership::{Grant, GrantSource};
 use portcullis::domain::portfolio::{Portfolio, PortfolioState};
 use portcullis::domain::revision::{Shard, Token};
@@ -112,8 +112,7 @@ impl Site {
     /// Writes all of it in one transaction.
     pub async fn write(&self, steps: &[Step<'_>]) -> Token {
         let context = &WriteContext {
-            caller: Caller::trusted(),
-            actor: Actor::System,
+            principal: Principal { caller: Caller::trusted(), actor: Actor::System },
             request_id: Uuid::now_v7().to_string(),
             fingerprint: [0; 32],
             deadline: Instant::now() + Duration::from_secs(20),
@@ -273,6 +272,11 @@ async fn perform(write: &mut Write, step: &Step<'_>) -> Result<(), Failure> {
                 preset: Preset::InitiativePlanning,
                 default_visibility: Visibility::Private,
                 create_time: write.now(),
+                administrators: Vec::new(),
+                outsider_site_role: SiteRole::Guest,
+                partner_organizations: Vec::new(),
+                externals_join: ExternalsJoin::default(),
+                version: 1,
             };
             let roles = Preset::InitiativePlanning.roles();
             assert!(write.insert_organization(&organization, &roles).await?);

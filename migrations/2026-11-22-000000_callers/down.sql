@@ -1,0 +1,11 @@
+DROP INDEX change_log_by_portfolio, change_log_by_organization, change_log_by_subject, change_log_by_actor;
+ALTER TABLE change_log DROP COLUMN portfolio, DROP COLUMN subject, DROP COLUMN as_administrator;
+DROP TABLE organization_administrators;
+ALTER TABLE organizations
+    DROP COLUMN outsider_site_role,
+    DROP COLUMN partner_organizations,
+    DROP COLUMN externals_join,
+    DROP COLUMN version;
+DELETE FROM role_permissions WHERE permission IN (SELECT name FROM permissions WHERE registered);
+DELETE FROM permissions WHERE registered;
+ALTER TABLE permissions DROP COLUMN registered;
