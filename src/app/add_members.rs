@@ -83,7 +83,9 @@ async fn add(write: &mut Write, request: &AddMembers) -> Result<Vec<AddOutcome>,
     }));
     let id = &request.portfolio;
     let acting = Acting::with(write, &principal, now, id, &subjects, MEMBERS_INVITE).await?;
-    if policy::role_holdings(&acting.scene.snapshot, request.role.as_str()).is_none() {
+    if policy::role_holdings(&acting.scene.global, &acting.scene.snapshot, request.role.as_str())
+        .is_none()
+    {
         return Err(role_not_found(&acting.scene, &request.role).into());
     }
     let period = period(request, now)?;

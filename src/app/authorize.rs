@@ -119,7 +119,8 @@ impl Acting {
 
     /// The ceiling (ROL-7): nobody gives a role that holds more than they do here.
     pub(super) fn may_give(&self, role: &RoleKey) -> Result<(), Refusal> {
-        let given = policy::role_holdings(&self.scene.snapshot, role.as_str()).unwrap_or_default();
+        let given = policy::role_holdings(&self.scene.global, &self.scene.snapshot, role.as_str())
+            .unwrap_or_default();
         self.above(&given, || format!("the role `{role}` holds more than you do"))
             .map_err(|refusal| refusal.with("role", role))
     }
@@ -127,7 +128,13 @@ impl Acting {
     /// The ceiling (ROL-7): nobody changes or removes someone who holds more.
     pub(super) fn may_change(&self, subject: &Subject) -> Result<(), Refusal> {
         let id = self.portfolio.id.as_str();
-        let held = policy::explicit_holdings(&self.scene.snapshot, subject, id, self.scene.at);
+        let held = policy::explicit_holdings(
+            &self.scene.global,
+            &self.scene.snapshot,
+            subject,
+            id,
+            self.scene.at,
+        );
         self.above(&held, || format!("`{subject}` holds more than you do"))
             .map_err(|refusal| refusal.with("subject", subject))
     }
@@ -148,7 +155,8 @@ impl Acting {
             return Ok(());
         }
         let last = expire_time.map_or(Timestamp::MAX, |expire| expire.plus_millis(-1));
-        let given = policy::role_holdings(&self.scene.snapshot, role.as_str()).unwrap_or_default();
+        let given = policy::role_holdings(&self.scene.global, &self.scene.snapshot, role.as_str())
+            .unwrap_or_default();
         let held = self.held_by_actor(last).unwrap_or_default();
         if held.covers(given.table()).is_ok() {
             return Ok(());

@@ -170,7 +170,13 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
     let target = Target::load(write, portfolio, subject, MEMBERS_UPDATE, etag.as_deref()).await?;
     let now = write.now();
     let role = new_role(request, &target)?;
-    if policy::role_holdings(&target.acting.scene.snapshot, role.as_str()).is_none() {
+    if policy::role_holdings(
+        &target.acting.scene.global,
+        &target.acting.scene.snapshot,
+        role.as_str(),
+    )
+    .is_none()
+    {
         return Err(role_not_found(&target.acting.scene, &role).into());
     }
     target.acting.may_give(&role)?;
@@ -351,7 +357,7 @@ async fn remaining(
     let mut remaining = Vec::new();
     for route in policy::routes(&snapshot, subject, portfolio.id.as_str(), now) {
         match route {
-            Route::Direct => {}
+            Route::Direct | Route::Administrator => {}
             Route::Group(id) => {
                 let of_group =
                     |grant: &&GrantFact| matches!(&grant.subject, Subject::Group(g) if *g == id);

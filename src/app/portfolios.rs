@@ -205,7 +205,8 @@ async fn require_owner(write: &mut Write, scene: &Scene, owner: &UserId) -> Resu
 
 /// What openness gives never manages access (ROL-7).
 pub(super) fn require_openness_role(scene: &Scene, role: &RoleKey) -> Result<(), Refusal> {
-    let Some(holdings) = policy::role_holdings(&scene.snapshot, role.as_str()) else {
+    let Some(holdings) = policy::role_holdings(&scene.global, &scene.snapshot, role.as_str())
+    else {
         return Err(role_not_found(scene, role));
     };
     let never = crate::domain::permission::NEVER_BY_OPENNESS;

@@ -99,7 +99,7 @@ fn sentence(reason: i32) -> &'static str {
         Reason::DirectGrant => "by a grant of their own",
         Reason::GroupGrant => "by a grant of a group they are in",
         Reason::OrganizationAccess => "the portfolio is open to the organization",
-        Reason::Administrator => "they administer the organization",
+        Reason::Administrator => "as an administrator of the organization",
         Reason::PortfolioUnknown => "there is no such portfolio, or none the actor may see",
         Reason::SubjectUnknown => "the portfolio's organization knows no such subject",
         Reason::SubjectDeactivated => "the subject is deactivated",

@@ -174,6 +174,8 @@ pub struct Standing {
     pub home: bool,
     /// The site role that was set, if one was.
     pub site_role: Option<SiteRole>,
+    /// Named as an administrator of the organization; see [`Standing::is_administrator`].
+    pub administrator: bool,
 }
 
 impl Standing {
@@ -181,6 +183,13 @@ impl Standing {
     #[must_use]
     pub fn site_role(self) -> Option<SiteRole> {
         self.site_role.or(if self.home { Some(SiteRole::Editor) } else { None })
+    }
+
+    /// Whether they are an administrator (DIR-7). Only users at home are: who moves away is none
+    /// from that moment on (DIR-9).
+    #[must_use]
+    pub fn is_administrator(self) -> bool {
+        self.home && self.administrator
     }
 
     /// Internal: at home, or a site role other than guest. Everyone else is external.

@@ -99,6 +99,9 @@ pub struct Permission {
     pub may_be_own: bool,
     /// Whether externals are denied it whatever their role (ROL-8).
     pub internal_only: bool,
+    /// Whether a service registered it at run time: every organization's manager holds it as
+    /// *any*, without a row in the role's table (ROL-1).
+    pub registered: bool,
 }
 
 /// Ends a portfolio for good.
@@ -115,6 +118,20 @@ pub const MEMBERS_REMOVE: &str = "members.remove";
 pub const ACCESS_MANAGE: &str = "access.manage";
 /// Decides access requests.
 pub const REQUESTS_DECIDE: &str = "requests.decide";
+/// Sees the pending invitations.
+pub const INVITATIONS_VIEW: &str = "invitations.view";
+
+/// What an administrator holds, as *any*, on every portfolio of the organization (DIR-7). Seeing
+/// the content is not among it.
+pub const HELD_BY_ADMINISTRATORS: [&str; 7] = [
+    MEMBERS_VIEW,
+    MEMBERS_INVITE,
+    MEMBERS_UPDATE,
+    MEMBERS_REMOVE,
+    REQUESTS_DECIDE,
+    INVITATIONS_VIEW,
+    PORTFOLIO_DELETE,
+];
 
 /// What an organization access role never contains (ROL-7).
 pub const NEVER_BY_OPENNESS: [&str; 6] = [

@@ -149,6 +149,7 @@ fn decision_reason(reason: Reason) -> v1::DecisionReason {
         Reason::DirectGrant => v1::DecisionReason::DirectGrant,
         Reason::GroupGrant => v1::DecisionReason::GroupGrant,
         Reason::OrganizationAccess => v1::DecisionReason::OrganizationAccess,
+        Reason::Administrator => v1::DecisionReason::Administrator,
         Reason::PortfolioUnknown => v1::DecisionReason::PortfolioUnknown,
         Reason::SubjectUnknown => v1::DecisionReason::SubjectUnknown,
         Reason::SubjectDeactivated => v1::DecisionReason::SubjectDeactivated,

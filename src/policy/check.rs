@@ -45,12 +45,15 @@ pub enum Reason {
     GroupGrant,
     /// Allowed by the organization access role of an open portfolio.
     OrganizationAccess,
+    /// Allowed to an administrator of the organization (DIR-7).
+    Administrator,
     /// Denied: there is no such portfolio in this organization.
     PortfolioUnknown,
     /// Denied: no fact of the organization says anything of the subject, and no grant on the
     /// portfolio, in force or not, names it.
     SubjectUnknown,
-    /// Denied: the user or the service account is deactivated (DIR-1).
+    /// Denied: the user or the service account is deactivated (DIR-1). Only of those who are not
+    /// unknown: another organization's people do not exist, deactivated or not.
     SubjectDeactivated,
     /// Denied: nothing that is in force reaches the subject here.
     NoAccess,
@@ -80,13 +83,22 @@ pub fn check(
         return Ok(Decision::denied(Reason::PortfolioUnknown));
     };
     let subject = snapshot.resolve(query.subject);
-    if is_deactivated(global, query.subject, subject) {
-        return Ok(Decision::denied(Reason::SubjectDeactivated));
-    }
     Ok(match subject {
-        Some(subject) => evaluate(snapshot, portfolio, subject, permission, query),
+        Some(found) if is_deactivated(global, query.subject, subject) => {
+            Decision::denied(denial_of_deactivated(portfolio, found))
+        }
+        Some(found) => evaluate(snapshot, portfolio, found, permission, query),
         None => Decision::denied(Reason::SubjectUnknown),
     })
+}
+
+fn denial_of_deactivated(portfolio: &Portfolio, subject: Resolved<'_>) -> Reason {
+    let named = portfolio.grants_of(subject.id).next().is_some();
+    if named || subject.party.is_known() {
+        Reason::SubjectDeactivated
+    } else {
+        Reason::SubjectUnknown
+    }
 }
 
 /// What the sources amount to, apart from those that allow.
@@ -178,6 +190,7 @@ impl Reason {
             Via::Direct => Self::DirectGrant,
             Via::Group(_) => Self::GroupGrant,
             Via::OrganizationAccess => Self::OrganizationAccess,
+            Via::Administrator => Self::Administrator,
         }
     }
 }

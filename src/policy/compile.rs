@@ -46,7 +46,7 @@ impl Snapshot {
             organization,
             role_ids: imbl::HashMap::new(),
             roles: Arc::default(),
-            viewer: Arc::default(),
+            viewer: Arc::new(Role::undefined(RoleKey::viewer())),
             subject_ids: imbl::HashMap::new(),
             parties: imbl::Vector::new(),
             portfolios: imbl::HashMap::new(),
@@ -67,14 +67,19 @@ impl Snapshot {
             self.put_portfolio(id, fact);
         }
         let viewer = self.role_ids.get(VIEWER).and_then(|id| self.roles.get(*id as usize));
-        self.viewer = viewer.cloned().unwrap_or_default();
+        if let Some(viewer) = viewer {
+            self.viewer = Arc::clone(viewer);
+        }
     }
 
     // --- roles ---
 
     fn put_role(&mut self, key: &RoleKey, fact: Option<RoleFact>, global: &Global) {
         let id = self.role_id(key);
-        let role = fact.map_or_else(Role::default, |fact| Role::compile(fact.table, global));
+        let role = match fact {
+            Some(fact) => Role::compile(key.clone(), fact.table, global),
+            None => Role::undefined(key.clone()),
+        };
         if let Some(place) = Arc::make_mut(&mut self.roles).get_mut(id as usize) {
             self.bytes = self.bytes.saturating_sub(place.weight()) + role.weight();
             *place = Arc::new(role);
@@ -86,7 +91,7 @@ impl Snapshot {
             return *id;
         }
         let id = next_id(self.roles.len());
-        let role = Role::default();
+        let role = Role::undefined(key.clone());
         self.bytes += ENTRY + size_of::<RoleKey>() + key.as_str().len() + role.weight();
         self.role_ids.insert(key.clone(), id);
         Arc::make_mut(&mut self.roles).push(Arc::new(role));

@@ -64,6 +64,11 @@ impl Global {
         self.permissions.get(name)
     }
 
+    /// The whole catalogue, in no order.
+    pub(super) fn permissions(&self) -> impl Iterator<Item = &Permission> {
+        self.permissions.values()
+    }
+
     /// The known name nearest to this one, the first in the alphabet of several as near.
     /// None only while the catalogue is empty. Looks at every entry: for refusals, not for checks.
     #[must_use]

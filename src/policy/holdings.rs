@@ -1,14 +1,12 @@
 //! What somebody holds, to compare with what they would give or take away (ROL-7).
 
-use std::collections::BTreeMap;
-
 use crate::domain::permission::PermissionName;
 use crate::domain::role::{Reach, RoleTable};
 use crate::domain::{Subject, Timestamp};
 
 use super::global::Global;
 use super::snapshot::Snapshot;
-use super::source::{Source, is_deactivated};
+use super::source::{Source, is_deactivated, table};
 
 /// The union of role tables, *any* beating *own* (ROL-2). It ignores what is internal only: the
 /// ceiling compares tables (ROL-7).
@@ -36,19 +34,12 @@ impl Holdings {
         if excess.is_empty() { Ok(()) } else { Err(excess) }
     }
 
-    fn union<'a>(sources: impl Iterator<Item = Source<'a>>) -> Self {
-        let mut table: RoleTable = BTreeMap::new();
-        for source in sources {
-            for (name, reach) in source.table() {
-                match table.get_mut(name) {
-                    Some(held) => *held = reach.max(*held),
-                    None => {
-                        table.insert(name.clone(), reach);
-                    }
-                }
-            }
-        }
-        Self(table)
+    fn union<'a>(global: &'a Global, sources: impl Iterator<Item = Source<'a>>) -> Self {
+        Self::of(sources.flat_map(|source| source.cells(global)))
+    }
+
+    pub(super) fn of<'a>(cells: impl IntoIterator<Item = (&'a PermissionName, Reach)>) -> Self {
+        Self(table(cells).into_iter().map(|(name, reach)| (name.clone(), reach)).collect())
     }
 }
 
@@ -66,7 +57,7 @@ pub fn holdings(
     match (resolved, snapshot.portfolio(portfolio)) {
         (Some(found), Some(portfolio)) if !is_deactivated(global, subject, resolved) => {
             let sources = snapshot.sources(portfolio, found);
-            Holdings::union(sources.filter(|source| source.in_force(at)))
+            Holdings::union(global, sources.filter(|source| source.in_force(at)))
         }
         _ => Holdings::default(),
     }
@@ -74,9 +65,10 @@ pub fn holdings(
 
 /// What the subject's grants, direct and through groups, hold or will hold, in force at `at` or yet
 /// to begin: what makes them *someone who holds more* (ROL-7). Openness is left out, since nobody
-/// takes it away by changing a member; so is deactivation, since the grants outlive it (DIR-1).
+/// takes it away by changing a member, and so is being an administrator; so is deactivation, since the grants outlive it (DIR-1).
 #[must_use]
 pub fn explicit_holdings(
+    global: &Global,
     snapshot: &Snapshot,
     subject: &Subject,
     portfolio: &str,
@@ -85,15 +77,15 @@ pub fn explicit_holdings(
     match (snapshot.resolve(subject), snapshot.portfolio(portfolio)) {
         (Some(found), Some(portfolio)) => {
             let sources = snapshot.explicit_sources(portfolio, found);
-            Holdings::union(sources.filter(|source| source.period.has_future(at)))
+            Holdings::union(global, sources.filter(|source| source.period.has_future(at)))
         }
         _ => Holdings::default(),
     }
 }
 
-/// What a role holds; none if the organization has no such role.
+/// What a role holds, implicitly too; none if the organization has no such role.
 #[must_use]
-pub fn role_holdings(snapshot: &Snapshot, role: &str) -> Option<Holdings> {
-    let id = snapshot.role_ids.get(role)?;
-    snapshot.role(*id)?.table().cloned().map(Holdings)
+pub fn role_holdings(global: &Global, snapshot: &Snapshot, role: &str) -> Option<Holdings> {
+    let role = snapshot.role(*snapshot.role_ids.get(role)?)?;
+    role.is_defined().then(|| Holdings::of(role.cells(global)))
 }

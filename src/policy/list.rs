@@ -16,11 +16,13 @@ pub enum Route {
     Group(GroupId),
     /// The portfolio is open to it.
     OrganizationAccess,
+    /// It is an administrator of the organization: lists the portfolio and manages its members.
+    Administrator,
 }
 
 /// Whether the portfolio exists for the subject (VIS-2, VIS-4): a grant in force reaches it,
 /// whatever the role, or the portfolio is restricted or open and the subject's site role is
-/// *viewer* or *editor*. Never for the deactivated.
+/// *viewer* or *editor*, or the subject is an administrator (DIR-7). Never for the deactivated.
 #[must_use]
 pub fn may_list(
     global: &Global,
@@ -40,7 +42,16 @@ pub fn may_list(
         Visibility::Private => false,
         Visibility::Restricted | Visibility::Open => found.party.open_to().is_some(),
     };
+    let listed = listed || found.party.is_administrator();
     listed || snapshot.explicit_sources(portfolio, found).any(|source| source.in_force(at))
+}
+
+/// Whether the subject is an active administrator of the organization (DIR-7).
+#[must_use]
+pub fn is_administrator(global: &Global, snapshot: &Snapshot, subject: &Subject) -> bool {
+    let resolved = snapshot.resolve(subject);
+    !is_deactivated(global, subject, resolved)
+        && resolved.is_some_and(|found| found.party.is_administrator())
 }
 
 /// Whether the subject may create portfolios in the organization (DIR-8): site editors, and the
@@ -77,6 +88,7 @@ pub fn routes(
         Via::Direct => Some(Route::Direct),
         Via::Group(id) => Some(Route::Group(snapshot.party(id)?.node.as_ref()?.id.clone())),
         Via::OrganizationAccess => Some(Route::OrganizationAccess),
+        Via::Administrator => Some(Route::Administrator),
     };
     let mut routes: Vec<Route> = snapshot
         .sources(portfolio, found)

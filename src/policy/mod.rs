@@ -32,6 +32,7 @@ pub use check::{Decision, Query, Reason, check};
 pub use global::{Global, UnknownPermission};
 pub use holdings::{Holdings, explicit_holdings, holdings, role_holdings};
 pub use list::{
-    Route, is_in_group, is_internal, may_create_portfolios, may_list, next_change, routes,
+    Route, is_administrator, is_in_group, is_internal, may_create_portfolios, may_list,
+    next_change, routes,
 };
 pub use snapshot::Snapshot;

@@ -1,9 +1,11 @@
 //! Everything that gives a subject anything on a portfolio, in force or not.
 
+use std::collections::BTreeMap;
+
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::SiteRole;
-use crate::domain::permission::{Permission, PermissionName};
-use crate::domain::role::{Reach, RoleTable};
+use crate::domain::permission::{HELD_BY_ADMINISTRATORS, Permission, PermissionName};
+use crate::domain::role::Reach;
 use crate::domain::{Subject, Timestamp};
 
 use super::global::Global;
@@ -11,14 +13,25 @@ use super::period::Period;
 use super::role::Role;
 use super::snapshot::{Granted, Party, Portfolio, Resolved, Snapshot};
 
-/// One thing that gives something: a grant, direct or through a group, or openness.
+/// One thing that gives something: a grant, direct or through a group, openness, or being an
+/// administrator.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Source<'a> {
     pub via: Via,
     pub period: Period,
-    role: &'a Role,
-    /// The role that bounds this one, permission by permission (DIR-8: site viewers).
-    bound: Option<&'a Role>,
+    rights: Rights<'a>,
+}
+
+/// What a source gives.
+#[derive(Clone, Copy, Debug)]
+enum Rights<'a> {
+    Role(&'a Role),
+    /// A role, bounded by the viewer's permission by permission (DIR-8: site viewers).
+    Bounded {
+        role: &'a Role,
+        viewer: &'a Role,
+    },
+    Administrator,
 }
 
 /// The way by which it reaches the subject.
@@ -28,24 +41,49 @@ pub(super) enum Via {
     /// The group that is granted.
     Group(u32),
     OrganizationAccess,
+    Administrator,
 }
 
-impl Source<'_> {
+impl<'a> Source<'a> {
     pub fn reach(&self, permission: &Permission) -> Option<Reach> {
-        let reach = self.role.reach(permission)?;
-        match self.bound {
-            None => Some(reach),
-            Some(bound) => Some(reach.min(bound.reach(permission)?)),
+        match self.rights {
+            Rights::Role(role) => role.reach(permission),
+            Rights::Bounded { role, viewer } => {
+                Some(role.reach(permission)?.min(viewer.reach(permission)?))
+            }
+            Rights::Administrator => {
+                HELD_BY_ADMINISTRATORS.contains(&permission.name.as_str()).then_some(Reach::Any)
+            }
         }
     }
 
-    /// What `reach` answers, for every permission at once.
-    pub fn table(&self) -> impl Iterator<Item = (&PermissionName, Reach)> {
-        let bounded = |(name, reach): (_, &Reach)| match self.bound {
-            None => Some((name, *reach)),
-            Some(bound) => Some((name, *bound.table()?.get(name)?.min(reach))),
+    /// What `reach` answers, for every permission at once. Of a name that comes twice the greater
+    /// reach counts.
+    pub fn cells(
+        &self,
+        global: &'a Global,
+    ) -> impl Iterator<Item = (&'a PermissionName, Reach)> + use<'a> {
+        let bounds = match self.rights {
+            Rights::Bounded { viewer, .. } => Some(table(viewer.cells(global))),
+            Rights::Role(_) | Rights::Administrator => None,
         };
-        self.role.table().into_iter().flat_map(RoleTable::iter).filter_map(bounded)
+        let bounded = move |(name, reach): (&'a PermissionName, Reach)| match &bounds {
+            None => Some((name, reach)),
+            Some(bounds) => Some((name, reach.min(*bounds.get(name)?))),
+        };
+        let administrator = matches!(self.rights, Rights::Administrator);
+        let held = HELD_BY_ADMINISTRATORS.iter().filter(move |_| administrator);
+        let implicit = held.filter_map(|name| Some((&global.permission(name)?.name, Reach::Any)));
+        let role = self.role().into_iter().flat_map(|role| role.cells(global));
+        role.filter_map(bounded).chain(implicit)
+    }
+
+    /// The role that it gives; none for an administrator, who has none by that.
+    pub fn role(&self) -> Option<&'a Role> {
+        match self.rights {
+            Rights::Role(role) | Rights::Bounded { role, .. } => Some(role),
+            Rights::Administrator => None,
+        }
     }
 
     pub fn in_force(&self, at: Timestamp) -> bool {
@@ -53,18 +91,31 @@ impl Source<'_> {
     }
 }
 
+/// The union of cells, *any* beating *own* (ROL-2).
+pub(super) fn table<'a>(
+    cells: impl IntoIterator<Item = (&'a PermissionName, Reach)>,
+) -> BTreeMap<&'a PermissionName, Reach> {
+    let mut table = BTreeMap::new();
+    for (name, reach) in cells {
+        table.entry(name).and_modify(|held| *held = reach.max(*held)).or_insert(reach);
+    }
+    table
+}
+
 impl Snapshot {
     /// The sources that reach the subject (ACC-2): direct grants, then grants of groups, then
-    /// openness. A group that is reached along two paths may come twice.
+    /// openness, then being an administrator. A group that is reached along two paths may come twice.
     pub(super) fn sources<'a>(
         &'a self,
         portfolio: &'a Portfolio,
         subject: Resolved<'a>,
     ) -> impl Iterator<Item = Source<'a>> {
-        self.explicit_sources(portfolio, subject).chain(self.openness(portfolio, subject.party))
+        self.explicit_sources(portfolio, subject)
+            .chain(self.openness(portfolio, subject.party))
+            .chain(subject.party.administration())
     }
 
-    /// The grants that reach the subject, without openness.
+    /// The grants that reach the subject, direct or through groups.
     pub(super) fn explicit_sources<'a>(
         &'a self,
         portfolio: &'a Portfolio,
@@ -74,8 +125,7 @@ impl Snapshot {
             Some(Source {
                 via,
                 period: granted.period,
-                role: self.role(granted.role)?,
-                bound: None,
+                rights: Rights::Role(self.role(granted.role)?),
             })
         };
         let direct = portfolio.grants_of(subject.id);
@@ -100,16 +150,12 @@ impl Snapshot {
         if portfolio.visibility != Visibility::Open {
             return None;
         }
-        let bound = match party.open_to()? {
-            OpenTo::Editor => None,
-            OpenTo::Viewer => Some(self.viewer.as_ref()),
+        let role = self.role(portfolio.access_role)?;
+        let rights = match party.open_to()? {
+            OpenTo::Editor => Rights::Role(role),
+            OpenTo::Viewer => Rights::Bounded { role, viewer: self.viewer.as_ref() },
         };
-        Some(Source {
-            via: Via::OrganizationAccess,
-            period: Period::ALWAYS,
-            role: self.role(portfolio.access_role)?,
-            bound,
-        })
+        Some(Source { via: Via::OrganizationAccess, period: Period::ALWAYS, rights })
     }
 }
 
@@ -132,6 +178,20 @@ impl Party {
             Some(SiteRole::Viewer) => Some(OpenTo::Viewer),
             Some(SiteRole::Guest) | None => None,
         }
+    }
+
+    /// Whether it is an administrator of the organization, active or not; a group is none (DIR-4).
+    pub(super) fn is_administrator(&self) -> bool {
+        self.node.is_none() && self.standing.is_administrator()
+    }
+
+    /// What an administrator holds on every portfolio (DIR-7).
+    fn administration(&self) -> Option<Source<'static>> {
+        self.is_administrator().then_some(Source {
+            via: Via::Administrator,
+            period: Period::ALWAYS,
+            rights: Rights::Administrator,
+        })
     }
 }
 

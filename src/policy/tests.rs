@@ -1,5 +1,7 @@
 //! The rules one by one, on worlds small enough to read. Random worlds: `tests/suite`.
 
+mod administrators;
+
 use super::*;
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::{SiteRole, Standing};
@@ -11,8 +13,8 @@ use crate::domain::permission::{Effect, Permission};
 use crate::domain::role::{Preset, Reach, RoleTable};
 use crate::domain::{Subject, Timestamp};
 
-const HOME: Standing = Standing { home: true, site_role: None };
-const EXTERNAL: Standing = Standing { home: false, site_role: None };
+const HOME: Standing = Standing { home: true, site_role: None, administrator: false };
+const EXTERNAL: Standing = Standing { home: false, site_role: None, administrator: false };
 const NOW: i64 = 1_000;
 
 fn subject(text: &str) -> Subject {
@@ -20,7 +22,7 @@ fn subject(text: &str) -> Subject {
 }
 
 fn site(home: bool, role: SiteRole) -> Standing {
-    Standing { home, site_role: Some(role) }
+    Standing { home, site_role: Some(role), administrator: false }
 }
 
 fn permission(ordinal: u16, name: &str) -> Permission {
@@ -30,6 +32,7 @@ fn permission(ordinal: u16, name: &str) -> Permission {
         effect: Effect::Read,
         may_be_own: true,
         internal_only: name == "epic.link",
+        registered: false,
     }
 }
 
@@ -142,7 +145,9 @@ fn dir_1_the_deactivated_are_denied_everything_and_keep_their_grants() {
         let held = holdings(&world.global, &world.snapshot, &subject(who), "roadmap", at);
         assert_eq!(held, Holdings::default());
         assert!(
-            !explicit_holdings(&world.snapshot, &subject(who), "roadmap", at).table().is_empty()
+            !explicit_holdings(&world.global, &world.snapshot, &subject(who), "roadmap", at)
+                .table()
+                .is_empty()
         );
     }
     let back = world.global.apply(GlobalChanges {
@@ -320,7 +325,7 @@ fn rol_7_holdings_cover_tables_and_name_the_excess() {
     );
     let at = Timestamp(NOW);
     let held = |who| holdings(&world.global, &world.snapshot, &subject(who), "roadmap", at);
-    let of = |key| role_holdings(&world.snapshot, key).unwrap();
+    let of = |key| role_holdings(&world.global, &world.snapshot, key).unwrap();
     assert_eq!(held("user:ann").covers(of("viewer").table()), Ok(()));
     let excess = held("user:ann").covers(of("manager").table()).unwrap_err();
     assert!(excess.iter().any(|name| name.as_str() == "access.manage"));
@@ -330,11 +335,13 @@ fn rol_7_holdings_cover_tables_and_name_the_excess() {
     assert_eq!(own_only.unwrap_err().len(), 1);
     let any = role("x", &[("comment.edit", Reach::Any)]).table;
     assert!(of("manager").covers(&any).is_err(), "own does not cover any");
-    let coming = explicit_holdings(&world.snapshot, &subject("user:ann"), "roadmap", at);
+    let coming =
+        explicit_holdings(&world.global, &world.snapshot, &subject("user:ann"), "roadmap", at);
     assert_eq!(coming.covers(of("manager").table()), Ok(()), "a grant yet to begin counts");
-    let after = explicit_holdings(&world.snapshot, &subject("user:max"), "elsewhere", at);
+    let after =
+        explicit_holdings(&world.global, &world.snapshot, &subject("user:max"), "elsewhere", at);
     assert_eq!(after, Holdings::default());
-    assert_eq!(role_holdings(&world.snapshot, "undefined"), None);
+    assert_eq!(role_holdings(&world.global, &world.snapshot, "undefined"), None);
 }
 
 #[test]
@@ -441,7 +448,7 @@ fn a_change_leaves_the_bytes_of_a_fresh_compile_and_the_old_snapshot_alone() {
     let empty = world.snapshot.apply(gone, &world.global);
     assert!(empty.bytes() < world.snapshot.bytes());
     assert!(!empty.contains_portfolio("roadmap"));
-    assert_eq!(role_holdings(&empty, "viewer"), None);
+    assert_eq!(role_holdings(&world.global, &empty, "viewer"), None);
     let again = facts(
         vec![knows("user:ann", HOME, &["g"])],
         portfolio(Visibility::Private, "viewer", vec![grant("group:g", "viewer")]),

@@ -13,8 +13,13 @@ use crate::worlds::{ROLES, catalogue, preset_roles};
 
 /// One portfolio per role, on which an internal and an external user have that role.
 fn model() -> Model {
-    let user =
-        |id: &str, home| User { id: id.to_owned(), home, site_role: None, deactivated: false };
+    let user = |id: &str, home| User {
+        id: id.to_owned(),
+        home,
+        site_role: None,
+        administrator: false,
+        deactivated: false,
+    };
     let portfolio = |role: &str| Portfolio {
         id: role.to_owned(),
         visibility: Visibility::Private,

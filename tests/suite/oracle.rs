@@ -28,6 +28,7 @@ pub struct Model {
 pub struct CatalogueEntry {
     pub name: String,
     pub internal_only: bool,
+    pub registered: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -41,6 +42,7 @@ pub struct User {
     pub id: String,
     pub home: bool,
     pub site_role: Option<SiteRole>,
+    pub administrator: bool,
     pub deactivated: bool,
 }
 
@@ -91,6 +93,7 @@ pub enum Why {
     DirectGrant,
     GroupGrant,
     OrganizationAccess,
+    Administrator,
     PortfolioUnknown,
     SubjectUnknown,
     SubjectDeactivated,
@@ -110,6 +113,16 @@ pub struct Question {
     pub at: i64,
 }
 
+const ADMINISTRATORS_HOLD: [&str; 7] = [
+    "members.view",
+    "members.invite",
+    "members.update",
+    "members.remove",
+    "requests.decide",
+    "invitations.view",
+    "portfolio.delete",
+];
+
 pub fn group(id: &str) -> Subject {
     Subject::from_parts("group", id).unwrap()
 }
@@ -122,15 +135,13 @@ impl Model {
             return Some((false, Why::PortfolioUnknown));
         };
         let subject = &question.subject;
+        let nobody = !self.knows(subject) && !names(portfolio, subject);
         if self.is_deactivated(subject) {
-            return Some((false, Why::SubjectDeactivated));
+            let why = if nobody { Why::SubjectUnknown } else { Why::SubjectDeactivated };
+            return Some((false, why));
         }
         let barred = entry.internal_only && !self.is_internal(subject);
-        let mut denial = if self.knows(subject) || names(portfolio, subject) {
-            Why::NoAccess
-        } else {
-            Why::SubjectUnknown
-        };
+        let mut denial = if nobody { Why::SubjectUnknown } else { Why::NoAccess };
         for (why, table) in self.tables(portfolio, subject, question.at) {
             match table.get(&question.permission) {
                 Some(_) if barred => denial = Why::InternalOnly,
@@ -172,6 +183,7 @@ impl Model {
         let visible = portfolio.visibility != Visibility::Private
             && matches!(self.site_role(subject), Some(SiteRole::Editor | SiteRole::Viewer));
         visible
+            || self.is_administrator(subject)
             || portfolio.grants.iter().any(|grant| {
                 in_force(grant, at)
                     && (grant.subject == *subject
@@ -211,7 +223,7 @@ impl Model {
         held
     }
 
-    /// The routes in force, as text: `direct`, a group's id in brackets, `open`.
+    /// The routes in force, as text: `direct`, a group's id in brackets, `open`, `administrator`.
     pub fn routes(&self, subject: &Subject, portfolio: &str, at: i64) -> BTreeSet<String> {
         let mut routes = BTreeSet::new();
         let Some(portfolio) = self.portfolio(portfolio) else { return routes };
@@ -227,10 +239,14 @@ impl Model {
         if open && matches!(self.site_role(subject), Some(SiteRole::Editor | SiteRole::Viewer)) {
             routes.insert("open".to_owned());
         }
+        if self.is_administrator(subject) {
+            routes.insert("administrator".to_owned());
+        }
         routes
     }
 
-    /// What each thing in force gives: direct grants, then groups', then openness.
+    /// What each thing in force gives: direct grants, then groups', then openness, then being an
+    /// administrator.
     fn tables(
         &self,
         portfolio: &Portfolio,
@@ -270,6 +286,10 @@ impl Model {
                 Some(SiteRole::Guest) | None => {}
             }
         }
+        if self.is_administrator(subject) {
+            let held = ADMINISTRATORS_HOLD.iter().map(|name| ((*name).to_owned(), Reach::Any));
+            tables.push((Why::Administrator, held.collect()));
+        }
         tables
     }
 
@@ -279,7 +299,19 @@ impl Model {
 
     fn table(&self, role: &str) -> BTreeMap<String, Reach> {
         let role = self.roles.iter().find(|known| known.key == role);
-        role.map(|role| role.cells.iter().cloned().collect()).unwrap_or_default()
+        let mut table: BTreeMap<String, Reach> =
+            role.map(|role| role.cells.iter().cloned().collect()).unwrap_or_default();
+        if role.is_some_and(|role| role.key == "manager") {
+            let registered = self.catalogue.iter().filter(|entry| entry.registered);
+            table.extend(registered.map(|entry| (entry.name.clone(), Reach::Any)));
+        }
+        table
+    }
+
+    /// Named so, and at home; apart from whether they are active.
+    pub fn is_administrator(&self, subject: &Subject) -> bool {
+        let who = |user: &&User| *subject == Subject::User(user.id.parse().unwrap());
+        self.users.iter().find(who).is_some_and(|user| user.home && user.administrator)
     }
 
     /// The groups a subject is in, directly or not; itself left out.
@@ -321,7 +353,7 @@ impl Model {
         }
     }
 
-    fn is_deactivated(&self, subject: &Subject) -> bool {
+    pub fn is_deactivated(&self, subject: &Subject) -> bool {
         match subject {
             Subject::User(id) => self.users.iter().any(|u| u.id == id.as_str() && u.deactivated),
             Subject::ServiceAccount(id) => {
@@ -334,10 +366,10 @@ impl Model {
     /// Whether the organization knows anything of the subject but its grants.
     fn knows(&self, subject: &Subject) -> bool {
         let by_itself = match subject {
-            Subject::User(id) => self
-                .users
-                .iter()
-                .any(|user| user.id == id.as_str() && (user.home || user.site_role.is_some())),
+            Subject::User(id) => self.users.iter().any(|user| {
+                user.id == id.as_str()
+                    && (user.home || user.site_role.is_some() || user.administrator)
+            }),
             Subject::ServiceAccount(id) => {
                 self.service_accounts.iter().any(|account| account.id == id.as_str())
             }
@@ -431,6 +463,7 @@ impl Model {
             effect: Effect::Read,
             may_be_own: true,
             internal_only: entry.internal_only,
+            registered: entry.registered,
         };
         let deactivated = self.users.iter().filter(|user| user.deactivated);
         let global = GlobalFacts {
@@ -447,10 +480,11 @@ impl Model {
     }
 
     fn subject_facts(&self) -> Vec<SubjectFact> {
-        let at_home = Standing { home: true, site_role: None };
+        let at_home = Standing { home: true, ..Standing::default() };
         let user = |user: &User| {
             let subject = Subject::from_parts("user", &user.id).unwrap();
-            (subject, Standing { home: user.home, site_role: user.site_role }, true)
+            let User { home, site_role, administrator, .. } = *user;
+            (subject, Standing { home, site_role, administrator }, true)
         };
         let account = |account: &ServiceAccount| {
             let subject = Subject::from_parts("service_account", &account.id).unwrap();

@@ -68,6 +68,7 @@ fn reason(why: Why) -> DecisionReason {
         Why::DirectGrant => DecisionReason::DirectGrant,
         Why::GroupGrant => DecisionReason::GroupGrant,
         Why::OrganizationAccess => DecisionReason::OrganizationAccess,
+        Why::Administrator => DecisionReason::Administrator,
         Why::PortfolioUnknown => DecisionReason::PortfolioUnknown,
         Why::SubjectUnknown => DecisionReason::SubjectUnknown,
         Why::SubjectDeactivated => DecisionReason::SubjectDeactivated,

@@ -17,7 +17,7 @@ use crate::oracle::{
 
 pub const ROLES: [&str; 4] = ["manager", "contributor", "viewer", "assessor"];
 pub const PORTFOLIOS: [&str; 4] = ["p0", "p1", "p2", "p3"];
-const PERMISSIONS: [&str; 7] = [
+const PERMISSIONS: [&str; 9] = [
     "portfolio.view",
     "access.manage",
     "comment.edit",
@@ -25,6 +25,8 @@ const PERMISSIONS: [&str; 7] = [
     "assessment.view",
     "assessment.complete",
     "view.delete",
+    "members.update",
+    "budget.sign",
 ];
 const GROUPS: usize = 6;
 
@@ -61,6 +63,7 @@ pub fn world() -> impl Strategy<Value = Model> {
             id: format!("u{n}"),
             home,
             site_role,
+            administrator: false,
             deactivated,
         };
         let account = |(n, active)| ServiceAccount { id: format!("s{n}"), active };
@@ -77,6 +80,25 @@ pub fn world() -> impl Strategy<Value = Model> {
             groups: groups.into_iter().enumerate().map(nested_group).collect(),
             portfolios: portfolios.into_iter().enumerate().map(named).collect(),
         }
+    })
+}
+
+/// A world with administrators, some of whom are not at home any more, and with permissions that a
+/// service has registered. Contributors sign their own budgets.
+pub fn administered_world() -> impl Strategy<Value = Model> {
+    (world(), vec(any::<bool>(), 6)).prop_map(|(mut model, administrators)| {
+        for (user, administrator) in model.users.iter_mut().zip(administrators) {
+            user.administrator = administrator;
+        }
+        model.catalogue.extend(["budget.sign", "budget.view"].map(|name| CatalogueEntry {
+            name: name.to_owned(),
+            internal_only: false,
+            registered: true,
+        }));
+        for role in model.roles.iter_mut().filter(|role| role.key == "contributor") {
+            role.cells.push(("budget.sign".to_owned(), Reach::Own));
+        }
+        model
     })
 }
 
@@ -138,6 +160,8 @@ pub fn question() -> impl Strategy<Value = Question> {
     let permission = prop_oneof![
         20 => select(PERMISSIONS.to_vec()),
         4 => Just("epic.link"),
+        1 => Just("budget.view"),
+        3 => Just("members.remove"),
         1 => Just("comment.edti"),
     ];
     let asked = prop_oneof![8 => grantee(), 2 => select(subjects())];
@@ -188,8 +212,11 @@ pub fn operation() -> impl Strategy<Value = Operation> {
 /// The shipped catalogue, as far as decisions look at it.
 pub fn catalogue() -> Vec<CatalogueEntry> {
     let manager = preset_roles().swap_remove(0);
-    let entry =
-        |(name, _): (String, Reach)| CatalogueEntry { internal_only: name == "epic.link", name };
+    let entry = |(name, _): (String, Reach)| CatalogueEntry {
+        internal_only: name == "epic.link",
+        registered: false,
+        name,
+    };
     manager.cells.into_iter().map(entry).collect()
 }
 

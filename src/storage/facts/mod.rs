@@ -19,7 +19,7 @@ use crate::domain::fact::{
 use crate::domain::permission::{Effect, Permission, PermissionName};
 use crate::domain::{OrganizationId, UserId};
 
-type PermissionRow = (String, i16, String, bool, bool);
+type PermissionRow = (String, i16, String, bool, bool, bool);
 
 impl Transaction {
     /// The whole catalogue, and everyone who is deactivated.
@@ -68,6 +68,7 @@ impl Transaction {
                 permissions::effect,
                 permissions::may_be_own,
                 permissions::internal_only,
+                permissions::registered,
             ))
             .into_boxed();
         if let Some(names) = names {
@@ -167,7 +168,7 @@ where
 }
 
 fn permission(
-    (name, ordinal, effect, may_be_own, internal_only): PermissionRow,
+    (name, ordinal, effect, may_be_own, internal_only, registered): PermissionRow,
 ) -> Result<Permission, Error> {
     let corrupt = |what: &str| Error::corrupt("permissions", &name, what);
     Ok(Permission {
@@ -180,6 +181,7 @@ fn permission(
         },
         may_be_own,
         internal_only,
+        registered,
         name: parse::<PermissionName>("permissions", &name)?,
     })
 }

@@ -8,7 +8,9 @@ use super::parse;
 use crate::domain::directory::{SiteRole, Standing};
 use crate::domain::fact::SubjectFact;
 use crate::domain::{OrganizationId, Subject};
-use crate::storage::schema::{group_members, groups, service_accounts, site_roles, users};
+use crate::storage::schema::{
+    group_members, groups, organization_administrators, service_accounts, site_roles, users,
+};
 use crate::storage::{Error, Transaction};
 
 /// Subjects as they are found, table by table.
@@ -143,15 +145,24 @@ impl Transaction {
             .filter(site_roles::organization.eq(organization))
             .select((site_roles::user_id, site_roles::role))
             .into_boxed();
+        let mut administrators = organization_administrators::table
+            .filter(organization_administrators::organization.eq(organization))
+            .select(organization_administrators::user_id)
+            .into_boxed();
         if let Some(ids) = ids("user") {
             home = home.filter(users::id.eq_any(ids.clone()));
-            roles = roles.filter(site_roles::user_id.eq_any(ids));
+            roles = roles.filter(site_roles::user_id.eq_any(ids.clone()));
+            administrators =
+                administrators.filter(organization_administrators::user_id.eq_any(ids));
         }
         for id in home.load::<String>(self.connection()).await? {
             subjects.home("user", &id)?;
         }
         for (id, role) in roles.load::<(String, String)>(self.connection()).await? {
             subjects.site_role(&id, &role)?;
+        }
+        for id in administrators.load::<String>(self.connection()).await? {
+            subjects.entry(subject("user", &id)?).standing.administrator = true;
         }
         let mut of_organization = groups::table
             .filter(groups::organization.eq(organization))
