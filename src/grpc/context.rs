@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::app::{Context, WriteContext};
 use crate::domain::Subject;
-use crate::domain::caller::{Actor, Caller, Principal};
+use crate::domain::caller::{Actor, Caller, CallerKind, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1;
 
@@ -72,10 +72,7 @@ write_requests! {
 /// The context of a read, and its message.
 pub(super) fn read<T>(request: Request<T>, most: Duration) -> Result<(Context, T), Refusal> {
     let (metadata, _, message) = request.into_parts();
-    let context = Context {
-        principal: Principal { caller: Caller::trusted(), actor: actor(&metadata)? },
-        deadline: deadline(&metadata, most),
-    };
+    let context = Context { principal: principal(&metadata)?, deadline: deadline(&metadata, most) };
     Ok((context, message))
 }
 
@@ -85,20 +82,42 @@ pub(super) fn write<T: WriteRequest>(
     most: Duration,
 ) -> Result<(WriteContext, T), Refusal> {
     let (metadata, _, mut message) = request.into_parts();
-    let actor = actor(&metadata)?;
+    let principal = principal(&metadata)?;
     let request_id = request_id(std::mem::take(message.request_id()))?;
     let context = WriteContext {
-        fingerprint: fingerprint(&actor, &message),
-        principal: Principal { caller: Caller::trusted(), actor },
+        fingerprint: fingerprint(&principal.actor, &message),
+        principal,
         request_id,
         deadline: deadline(&metadata, most),
     };
     Ok((context, message))
 }
 
-fn actor(metadata: &MetadataMap) -> Result<Actor, Refusal> {
+fn principal(metadata: &MetadataMap) -> Result<Principal, Refusal> {
+    let caller = Caller::trusted();
+    let actor = actor(metadata, &caller)?;
+    Ok(Principal { caller, actor })
+}
+
+/// On whose behalf: a person's own, whatever a service says.
+fn actor(metadata: &MetadataMap, caller: &Caller) -> Result<Actor, Refusal> {
+    let named = named_actor(metadata)?;
+    let CallerKind::EndUser(person) = caller.kind() else {
+        return Ok(named.unwrap_or(Actor::System));
+    };
+    let own = Actor::User(person.clone());
+    match named {
+        Some(other) if other != own => {
+            let message = format!("`{own}` cannot act for `{other}`: people act for themselves");
+            Err(Refusal::new(Reason::ActorForbidden, message).with("actor", other))
+        }
+        _ => Ok(own),
+    }
+}
+
+fn named_actor(metadata: &MetadataMap) -> Result<Option<Actor>, Refusal> {
     let mut values = metadata.get_all(ACTOR).iter();
-    let Some(value) = values.next() else { return Ok(Actor::System) };
+    let Some(value) = values.next() else { return Ok(None) };
     let malformed = |what: &str| {
         let message = format!(
             "the metadata key `{ACTOR}` {what}; write `user:ann` or `service_account:ci`, once"
@@ -111,8 +130,8 @@ fn actor(metadata: &MetadataMap) -> Result<Actor, Refusal> {
     }
     let text = value.to_str().map_err(|_| malformed("is no text"))?;
     match text.parse() {
-        Ok(Subject::User(id)) => Ok(Actor::User(id)),
-        Ok(Subject::ServiceAccount(id)) => Ok(Actor::ServiceAccount(id)),
+        Ok(Subject::User(id)) => Ok(Some(Actor::User(id))),
+        Ok(Subject::ServiceAccount(id)) => Ok(Some(Actor::ServiceAccount(id))),
         Ok(Subject::Group(_)) => Err(malformed("names a group, which cannot act")),
         Err(_) => Err(malformed("names no actor")),
     }
@@ -173,11 +192,29 @@ mod tests {
     use super::*;
 
     fn with_actor(values: &[&str]) -> Result<Actor, Refusal> {
+        called_by(&Caller::trusted(), values)
+    }
+
+    fn called_by(caller: &Caller, values: &[&str]) -> Result<Actor, Refusal> {
         let mut metadata = MetadataMap::new();
         for value in values {
             metadata.append(ACTOR, value.parse().unwrap());
         }
-        actor(&metadata)
+        actor(&metadata, caller)
+    }
+
+    #[test]
+    fn aut_3_a_person_acts_for_themselves_alone() {
+        let kind = CallerKind::EndUser("ann".parse().unwrap());
+        let ann = Caller::new("user:ann".to_owned(), kind);
+        let own = Actor::User("ann".parse().unwrap());
+        assert_eq!(called_by(&ann, &[]), Ok(own.clone()));
+        assert_eq!(called_by(&ann, &["user:ann"]), Ok(own));
+        for other in ["user:bob", "service_account:ann"] {
+            let refusal = called_by(&ann, &[other]).unwrap_err();
+            assert_eq!(refusal.reason, Reason::ActorForbidden, "{other}");
+        }
+        assert_eq!(called_by(&ann, &["ann"]).unwrap_err().reason, Reason::ActorMalformed);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! To add an RPC: its messages in `proto/`, a function of its name in `app`, and here a method
 //! that parses, calls and renders; if it writes, a line in `context`. Only `status` makes errors.
 
+mod access;
 mod access_settings;
 pub mod client;
 mod code;
