@@ -51,6 +51,10 @@ pub enum Reason {
     AdministratorRequired,
     ActorForbidden,
     EtagMismatch,
+    CredentialMissing,
+    CredentialMalformed,
+    CredentialExpired,
+    CredentialRejected,
 }
 
 /// A field of the request that is not as it must be.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
-use tonic::Request;
 use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request};
 use uuid::Uuid;
 
 use crate::app::{Context, WriteContext};
@@ -16,7 +16,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1;
 
 /// Names the actor: `user:ann` or `service_account:ci`.
-const ACTOR: &str = "portcullis-actor";
+pub(super) const ACTOR: &str = "portcullis-actor";
 /// The client's deadline: at most eight digits and a unit.
 const TIMEOUT: &str = "grpc-timeout";
 /// The longest request id, in bytes.
@@ -71,8 +71,9 @@ write_requests! {
 
 /// The context of a read, and its message.
 pub(super) fn read<T>(request: Request<T>, most: Duration) -> Result<(Context, T), Refusal> {
-    let (metadata, _, message) = request.into_parts();
-    let context = Context { principal: principal(&metadata)?, deadline: deadline(&metadata, most) };
+    let (metadata, extensions, message) = request.into_parts();
+    let principal = principal(&metadata, extensions)?;
+    let context = Context { principal, deadline: deadline(&metadata, most) };
     Ok((context, message))
 }
 
@@ -81,8 +82,8 @@ pub(super) fn write<T: WriteRequest>(
     request: Request<T>,
     most: Duration,
 ) -> Result<(WriteContext, T), Refusal> {
-    let (metadata, _, mut message) = request.into_parts();
-    let principal = principal(&metadata)?;
+    let (metadata, extensions, mut message) = request.into_parts();
+    let principal = principal(&metadata, extensions)?;
     let request_id = request_id(std::mem::take(message.request_id()))?;
     let context = WriteContext {
         fingerprint: fingerprint(&principal.actor, &message),
@@ -93,8 +94,10 @@ pub(super) fn write<T: WriteRequest>(
     Ok((context, message))
 }
 
-fn principal(metadata: &MetadataMap) -> Result<Principal, Refusal> {
-    let caller = Caller::trusted();
+fn principal(metadata: &MetadataMap, mut extensions: Extensions) -> Result<Principal, Refusal> {
+    // Whom `authenticate` found to be calling. If it was not asked, nobody is: denied.
+    let missing = || Refusal::new(Reason::CredentialMissing, "nobody knows who calls");
+    let caller = extensions.remove().ok_or_else(missing)?;
     let actor = actor(metadata, &caller)?;
     Ok(Principal { caller, actor })
 }
@@ -237,6 +240,7 @@ mod tests {
                 request_id: request_id.to_owned(),
                 user: user.to_owned(),
             });
+            request.extensions_mut().insert(Caller::trusted());
             if let Some(actor) = actor {
                 request.metadata_mut().insert(ACTOR, actor.parse().unwrap());
             }
@@ -250,8 +254,20 @@ mod tests {
         let generated = (print("ann", "", None), print("ann", "", None));
         assert_ne!(generated.0.request_id, generated.1.request_id);
         let other = v1::ReactivateUserRequest { request_id: String::new(), user: "ann".to_owned() };
-        let other = write(Request::new(other), Duration::from_secs(1)).unwrap().0;
+        let mut other = Request::new(other);
+        other.extensions_mut().insert(Caller::trusted());
+        let other = write(other, Duration::from_secs(1)).unwrap().0;
         assert_ne!(first.fingerprint, other.fingerprint);
+    }
+
+    #[test]
+    fn aut_2_a_call_of_nobody_is_denied() {
+        let second = Duration::from_secs(1);
+        let refused = read(Request::new(()), second).unwrap_err();
+        assert_eq!(refused.reason, Reason::CredentialMissing);
+        let write_of_nobody = Request::new(v1::DeactivateUserRequest::default());
+        let refused = write(write_of_nobody, second).unwrap_err();
+        assert_eq!(refused.reason, Reason::CredentialMissing);
     }
 
     #[test]

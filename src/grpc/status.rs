@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use uuid::Uuid;
 
 use crate::app::{self, StorageError};
+use crate::authn::Refused;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1::{self, ErrorReason};
 
@@ -53,6 +54,22 @@ impl From<app::Error> for Status {
             app::Error::Refused(refusal) => (*refusal).into(),
             app::Error::Storage(error) => from_storage(&error),
         }
+    }
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        let reason = match refused {
+            Refused::Missing => Reason::CredentialMissing,
+            Refused::Malformed(_) => Reason::CredentialMalformed,
+            Refused::Expired(_) => Reason::CredentialExpired,
+            Refused::Rejected(_) => Reason::CredentialRejected,
+            Refused::KeysUnavailable => {
+                let message = refused.to_string();
+                return passing(Code::Unavailable, ErrorReason::KeysUnavailable, message);
+            }
+        };
+        Refusal::new(reason, refused.to_string()).into()
     }
 }
 
@@ -167,6 +184,7 @@ fn classify(reason: Reason) -> (Code, ErrorReason) {
     let missing = |public| (Code::NotFound, public);
     let refused = |public| (Code::FailedPrecondition, public);
     let denied = |public| (Code::PermissionDenied, public);
+    let unknown = |public| (Code::Unauthenticated, public);
     match reason {
         Reason::InvalidField => invalid(Public::InvalidField),
         Reason::InvalidEmail => invalid(Public::InvalidEmail),
@@ -207,6 +225,10 @@ fn classify(reason: Reason) -> (Code, ErrorReason) {
         Reason::AdministratorRequired => denied(Public::AdministratorRequired),
         Reason::ActorForbidden => denied(Public::ActorForbidden),
         Reason::EtagMismatch => (Code::Aborted, Public::EtagMismatch),
+        Reason::CredentialMissing => unknown(Public::CredentialMissing),
+        Reason::CredentialMalformed => unknown(Public::CredentialMalformed),
+        Reason::CredentialExpired => unknown(Public::CredentialExpired),
+        Reason::CredentialRejected => unknown(Public::CredentialRejected),
     }
 }
 
