@@ -1,6 +1,6 @@
 //! Explanations and lists against the oracle and against the check, on random worlds.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
 use portcullis::domain::page::Page;
@@ -12,6 +12,8 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 use crate::oracle::{Model, Question, Why};
 use crate::oracle_lists::{Route, Row};
@@ -327,4 +329,38 @@ proptest! {
             agree_on_effective(&model, &global, &snapshot, q);
         }
     }
+}
+
+/// As for the reasons: whatever explanations and rows may say must come up.
+#[test]
+fn the_random_worlds_reach_every_route_and_row() {
+    let mut runner = TestRunner::deterministic();
+    let worlds = (prop_oneof![administered_world(), strange_world()], vec(question(), 30));
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    let mut note = |what: String| *seen.entry(what).or_default() += 1;
+    for _ in 0..40 {
+        let (model, questions) = worlds.new_tree(&mut runner).unwrap().current();
+        let (global, snapshot) = compile(&model);
+        for q in &questions {
+            let explanation = explain(&global, &snapshot, q, 2);
+            for route in explanation.iter().flat_map(|explanation| &explanation.routes) {
+                note(format!("{:?}", route.effect));
+                note(match &route.way {
+                    Way::Group { chain, .. } => format!("a chain of {}", chain.len().min(3)),
+                    way => format!("{way:?}"),
+                });
+            }
+            for givers in explanation.iter().map(|explanation| &explanation.givers) {
+                note(format!("more givers: {}", givers.more));
+                for giver in &givers.users {
+                    note(format!("a giver, administrator: {}", giver.administrator));
+                }
+            }
+            for row in all_rows(&global, &snapshot, Some(&q.subject), q.at).into_iter().flatten() {
+                note(format!("{:?}", row.view));
+            }
+        }
+    }
+    let rare: Vec<_> = seen.iter().filter(|(_, count)| **count < 15).collect();
+    assert!(seen.len() == 20 && rare.is_empty(), "{seen:#?}");
 }
