@@ -14,22 +14,27 @@ pub(super) struct Evaluation<'a> {
     permission: &'a Permission,
     subject: Resolved<'a>,
     query: &'a Query<'a>,
-    /// The subject is external and the permission is not for externals (ROL-8).
-    excluded: bool,
-    /// The subject is the author.
-    own: bool,
-    /// A grant names the subject itself, in force or not.
-    named: bool,
-    /// Something is in force.
-    any: bool,
-    /// Something in force has the permission.
-    permitted: bool,
+    /// The least reach that allows: *own* if the subject is the author, else *any*. None: the
+    /// subject is external and the permission is not for externals (ROL-8).
+    needed: Option<Reach>,
+    found: Found,
     /// The first that allows.
     reason: Option<Reason>,
     /// The periods of what allows, now or at another time. Empty, and so never allocated, as long
     /// as no grant involved has a begin or an end.
     periods: Vec<Period>,
     settled: bool,
+}
+
+/// What the sources amount to, apart from those that allow.
+#[derive(Default)]
+struct Found {
+    /// A grant names the subject itself, in force or not.
+    named: bool,
+    /// Something is in force.
+    any: bool,
+    /// Something in force has the permission.
+    permitted: bool,
 }
 
 /// What one source does to the question.
@@ -59,15 +64,17 @@ pub enum RouteEffect {
 
 impl<'a> Evaluation<'a> {
     pub fn new(permission: &'a Permission, subject: Resolved<'a>, query: &'a Query<'a>) -> Self {
+        let needed = match query.author {
+            _ if permission.internal_only && !subject.party.standing.is_internal() => None,
+            Some(author) if author == query.subject => Some(Reach::Own),
+            _ => Some(Reach::Any),
+        };
         Self {
             permission,
             subject,
             query,
-            excluded: permission.internal_only && !subject.party.standing.is_internal(),
-            own: query.author == Some(query.subject),
-            named: false,
-            any: false,
-            permitted: false,
+            needed,
+            found: Found::default(),
             reason: None,
             periods: Vec::new(),
             settled: false,
@@ -78,14 +85,14 @@ impl<'a> Evaluation<'a> {
     pub fn weigh(&mut self, source: &Source<'_>) -> Weight {
         let reach = source.reach(self.permission);
         let in_force = source.in_force(self.query.at);
-        self.named |= source.via == Via::Direct;
-        self.any |= in_force;
-        self.permitted |= in_force && reach.is_some();
-        let effect = match reach {
-            None => RouteEffect::Lacks,
-            Some(_) if self.excluded => RouteEffect::InternalOnly,
-            Some(Reach::Own) if !self.own => RouteEffect::OwnOnly,
-            Some(_) => self.allow(source, in_force),
+        self.found.named |= source.via == Via::Direct;
+        self.found.any |= in_force;
+        self.found.permitted |= in_force && reach.is_some();
+        let effect = match (reach, self.needed) {
+            (None, _) => RouteEffect::Lacks,
+            (Some(_), None) => RouteEffect::InternalOnly,
+            (Some(reach), Some(needed)) if reach < needed => RouteEffect::OwnOnly,
+            (Some(_), Some(_)) => self.allow(source, in_force),
         };
         Weight { reach, effect }
     }
@@ -128,15 +135,15 @@ impl<'a> Evaluation<'a> {
     }
 
     fn denial(&self) -> Reason {
-        if self.permitted {
+        if self.found.permitted {
             match self.query.author {
-                _ if self.excluded => Reason::InternalOnly,
+                _ if self.needed.is_none() => Reason::InternalOnly,
                 Some(_) => Reason::NotAuthor,
                 None => Reason::AuthorUnknown,
             }
-        } else if self.any {
+        } else if self.found.any {
             Reason::PermissionMissing
-        } else if self.named || self.subject.party.is_known() {
+        } else if self.found.named || self.subject.party.is_known() {
             Reason::NoAccess
         } else {
             Reason::SubjectUnknown

@@ -1,3 +1,4 @@
+use super::RouteEffect::{Allows, Ended, Lacks, NotBegun};
 use super::*;
 
 const ADMINISTRATOR: Standing = Standing { administrator: true, ..HOME };
@@ -42,7 +43,6 @@ fn acc_8_every_route_is_explained_with_its_role_period_and_effect() {
     let world = World::new(subjects, portfolio(Visibility::Open, "contributor", grants));
     let found = explained(&world, "user:ann", "view.delete", None);
     assert_eq!((found.decision.allowed, found.allowed_from()), (false, Some(Timestamp(NOW + 5))));
-    use RouteEffect::{Allows, Ended, Lacks, NotBegun};
     assert_eq!(effects(&found), [Ended, NotBegun, Lacks, Lacks, Lacks, Lacks]);
     let [ended, coming, viewer, group, open, administrator] = found.routes.as_slice() else {
         panic!("the two viewer grants are one route: {:?}", found.routes)
@@ -108,7 +108,7 @@ fn acc_8_a_denial_names_who_could_give_it_and_with_which_roles() {
     let global = catalogue(&["gone"]);
     let world = World { snapshot: Snapshot::compile(facts, &global), global };
     let found = explained(&world, "user:con", "members.view", None);
-    assert_eq!(found.decision.allowed, true);
+    assert!(found.decision.allowed);
     let found = explained(&world, "user:con", "view.delete", None);
     assert_eq!(named(&found.givers), [("ada", true), ("max", false)]);
     assert!(!found.givers.more);
