@@ -1,3 +1,4 @@
+use super::View::{Administered, Mine, Organization};
 use super::*;
 use crate::domain::PortfolioId;
 use crate::domain::page::Page;
@@ -56,7 +57,6 @@ fn rows(expected: &[(&str, View)]) -> Vec<(String, View)> {
 
 #[test]
 fn vis_10_mine_organization_and_administered() {
-    use View::{Administered, Mine, Organization};
     let world = four();
     let mine = rows(&[("a", Mine), ("c", Mine)]);
     assert_eq!(world.listed(Some("user:ann"), Some(Mine)), mine, "whatever the role");
