@@ -86,6 +86,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether the viewer's role bounds what it gives (DIR-8).
+    pub fn is_bounded(&self) -> bool {
+        matches!(self.rights, Rights::Bounded { .. })
+    }
+
     pub fn in_force(&self, at: Timestamp) -> bool {
         self.period.contains(at)
     }

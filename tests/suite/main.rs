@@ -24,6 +24,8 @@ mod golden_roles;
 mod harness;
 mod house;
 mod oracle;
+mod oracle_lists;
+mod policy_lists;
 mod policy_properties;
 mod process;
 mod program;
