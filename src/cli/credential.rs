@@ -12,7 +12,7 @@ use super::text::read_file;
 
 /// What every client command can be told about its credential.
 #[derive(Args, Clone, Debug)]
-pub(crate) struct Arguments {
+pub(crate) struct CredentialArguments {
     /// The bearer token to call with; others on this machine see arguments, so better put it into
     /// the environment or a file
     #[arg(long, env = "PORTCULLIS_TOKEN", value_name = "TOKEN", hide_env_values = true)]
@@ -41,7 +41,7 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Arguments {
+impl CredentialArguments {
     /// The token, if one was given.
     pub(crate) fn token(&self) -> Result<Option<String>, Failure> {
         let text = match (&self.token_file, &self.token) {

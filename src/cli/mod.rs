@@ -65,7 +65,7 @@ pub(crate) struct ClientArguments {
     pub actor: Option<Subject>,
 
     #[command(flatten)]
-    pub credential: credential::Arguments,
+    pub credential: credential::CredentialArguments,
 
     /// Print JSON, for programs
     #[arg(long, env = "PORTCULLIS_JSON", value_parser = BoolishValueParser::new())]

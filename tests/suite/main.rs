@@ -9,6 +9,10 @@
 )]
 
 mod arbitrary_messages;
+mod authn_jwt;
+mod authn_keys;
+mod authn_secrets;
+mod authn_tokens;
 mod authorization;
 mod bad_input;
 mod calls;
@@ -23,6 +27,7 @@ mod given;
 mod golden_roles;
 mod harness;
 mod house;
+mod issuer;
 mod oracle;
 mod oracle_lists;
 mod policy_lists;
