@@ -145,7 +145,7 @@ fn bad_1_no_message_to_any_rpc_is_more_than_a_refusal() {
     let contract = Contract::load();
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let accepted = AtomicUsize::new(0);
-    for Method { path, request } in contract.methods() {
+    for Method { path, request, .. } in contract.methods() {
         let damage = prop_oneof![6 => Just(None), 1 => any::<(u16, u8)>().prop_map(Some)];
         let strategy = (message_of(&contract, &request, 0), damage, actor());
         let mut runner = TestRunner::new(config.clone());
