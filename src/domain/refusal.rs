@@ -52,9 +52,6 @@ pub enum Reason {
     ActorForbidden,
     EtagMismatch,
     CredentialMissing,
-    CredentialMalformed,
-    CredentialExpired,
-    CredentialRejected,
 }
 
 /// A field of the request that is not as it must be.

@@ -59,17 +59,17 @@ impl From<app::Error> for Status {
 
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
+        let message = refused.to_string();
         let reason = match refused {
-            Refused::Missing => Reason::CredentialMissing,
-            Refused::Malformed(_) => Reason::CredentialMalformed,
-            Refused::Expired(_) => Reason::CredentialExpired,
-            Refused::Rejected(_) => Reason::CredentialRejected,
+            Refused::Missing => ErrorReason::CredentialMissing,
+            Refused::Malformed(_) => ErrorReason::CredentialMalformed,
+            Refused::Expired(_) => ErrorReason::CredentialExpired,
+            Refused::Rejected(_) => ErrorReason::CredentialRejected,
             Refused::KeysUnavailable => {
-                let message = refused.to_string();
                 return passing(Code::Unavailable, ErrorReason::KeysUnavailable, message);
             }
         };
-        Refusal::new(reason, refused.to_string()).into()
+        Self::with_error_details(Code::Unauthenticated, message, error_info(reason, []))
     }
 }
 
@@ -184,7 +184,6 @@ fn classify(reason: Reason) -> (Code, ErrorReason) {
     let missing = |public| (Code::NotFound, public);
     let refused = |public| (Code::FailedPrecondition, public);
     let denied = |public| (Code::PermissionDenied, public);
-    let unknown = |public| (Code::Unauthenticated, public);
     match reason {
         Reason::InvalidField => invalid(Public::InvalidField),
         Reason::InvalidEmail => invalid(Public::InvalidEmail),
@@ -225,10 +224,7 @@ fn classify(reason: Reason) -> (Code, ErrorReason) {
         Reason::AdministratorRequired => denied(Public::AdministratorRequired),
         Reason::ActorForbidden => denied(Public::ActorForbidden),
         Reason::EtagMismatch => (Code::Aborted, Public::EtagMismatch),
-        Reason::CredentialMissing => unknown(Public::CredentialMissing),
-        Reason::CredentialMalformed => unknown(Public::CredentialMalformed),
-        Reason::CredentialExpired => unknown(Public::CredentialExpired),
-        Reason::CredentialRejected => unknown(Public::CredentialRejected),
+        Reason::CredentialMissing => (Code::Unauthenticated, Public::CredentialMissing),
     }
 }
 
