@@ -14,7 +14,7 @@ use super::claims::{Claims, OneOrMany};
 use crate::domain::Timestamp;
 use crate::domain::caller::Scope;
 
-/// A private key of Ed25519, which signs tokens with EdDSA.
+/// A private key of Ed25519, which signs tokens with `EdDSA`.
 pub struct SigningKey {
     key: EncodingKey,
     public: Jwk,
