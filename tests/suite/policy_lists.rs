@@ -248,8 +248,10 @@ proptest! {
         let (global, snapshot) = compile(&model);
         for q in questions.iter().filter(|q| is_known(&model, &q.permission)) {
             let q = Question { author: None, ..q.clone() };
-            let on = |id: &&str| model.allows(&Question { portfolio: (**id).to_owned(), ..q.clone() });
-            let expected: Vec<&str> = PORTFOLIOS.iter().copied().filter(|id| on(&id)).collect();
+            let on = |id: &&str| {
+                model.allows(&Question { portfolio: (**id).to_owned(), ..q.clone() })
+            };
+            let expected: Vec<&str> = PORTFOLIOS.iter().copied().filter(on).collect();
             prop_assert_eq!(accessible(&global, &snapshot, &q, size), expected, "{:?}", q);
             let mut allowed = subjects();
             allowed.retain(|who| model.allows(&Question { subject: who.clone(), ..q.clone() }));
