@@ -145,7 +145,7 @@ async fn know(
         by_id: users.into_iter().map(|user| (user.id.clone(), user)).collect(),
         groups: write.groups_in(&acting.portfolio.organization, &groups).await?,
         members: lasting.map(|grant| grant.subject).collect(),
-        role_above_own: acting.may_give(role).err(),
+        role_above_own: acting.may_give(write, role).err(),
     })
 }
 
@@ -198,7 +198,7 @@ async fn decide(
     Ok(subject.and_then(|subject| {
         if !known.members.contains(&subject) {
             known.role_above_own.clone().map_or(Ok(()), Err)?;
-            acting.may_prolong(&subject, &request.role, period.expire_time)?;
+            acting.may_prolong(write, &subject, &request.role, period.expire_time)?;
         }
         Ok(subject)
     }))

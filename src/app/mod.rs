@@ -4,13 +4,21 @@
 //! may do what with `policy`, on facts read in that same transaction.
 
 mod access_settings;
+mod accessible_portfolios;
 mod add_members;
+mod asker;
 mod authorize;
+mod batch;
 mod check;
+mod explain;
 mod groups;
+mod list_portfolios;
 mod members;
+mod memory;
+mod merged;
 mod organizations;
 mod portfolios;
+mod subjects;
 mod users;
 
 use serde::Serialize;
@@ -19,16 +27,24 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub use access_settings::UpdateAccessSettings;
+pub use accessible_portfolios::{AccessiblePortfolio, ListAccessiblePortfolios};
 pub use add_members::{AddMembers, End};
+pub use batch::{BatchCheckItem, BatchCheckPermissions, BatchChecked};
 pub use check::{CheckPermission, Checked};
+pub use explain::{Effective, Explained, ListEffectivePermissions};
 pub use groups::{GroupMemberOutcome, GroupPage, UpsertGroup};
+pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use organizations::NewOrganization;
 pub use portfolios::{CreatePortfolio, DeletePortfolio};
+pub use subjects::{ListSubjects, SubjectAccess};
 pub use users::{UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
 
 pub use crate::cache::Requirement;
-pub use crate::policy::{Decision, Reason as DecisionReason};
+pub use crate::policy::{
+    Decision, EffectivePermission, ExplainedRoute, Explanation, Giver, Reason as DecisionReason,
+    RouteEffect, View, Way, Whom,
+};
 pub use crate::storage::{Error as StorageError, WriteContext};
 
 use self::authorize::Acting;
@@ -37,6 +53,7 @@ use crate::domain::caller::{Actor, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId};
+use crate::policy::Excerpt;
 use crate::storage::{AsyncFunc, Failure, Read, Scope, Storage, Transaction, Write, Written};
 
 /// The application: what the services of `grpc` call.
@@ -64,6 +81,17 @@ pub struct Answer<T> {
     pub token: Token,
 }
 
+/// A page of a list that is made of memory.
+#[derive(Clone, Debug)]
+pub struct Listed<T, K = PortfolioId> {
+    /// In the list's order.
+    pub rows: Vec<T>,
+    /// Behind which key the next page begins; none if this was the last.
+    pub next: Option<K>,
+    /// The position of the page.
+    pub token: Token,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Error {
@@ -71,6 +99,14 @@ pub enum Error {
     Refused(Box<Refusal>),
     /// The database failed; for our log.
     Storage(StorageError),
+}
+
+impl<T, K> Listed<T, K> {
+    fn of(excerpt: Excerpt<T>, token: Token, key: impl FnOnce(&T) -> K) -> Self {
+        let Excerpt { rows, more } = excerpt;
+        let next = rows.last().filter(|_| more).map(key);
+        Self { rows, next, token }
+    }
 }
 
 impl From<Refusal> for Error {

@@ -1,6 +1,7 @@
 //! Organizations (DIR-6).
 
 use diesel::prelude::*;
+use diesel::sql_types::Text;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
@@ -14,7 +15,35 @@ use crate::domain::directory::{ExternalsJoin, Organization, SiteRole};
 use crate::domain::fact::FactKey;
 use crate::domain::revision::Shard;
 use crate::domain::role::{Preset, Role};
-use crate::domain::{OrganizationId, UserId};
+use crate::domain::{OrganizationId, Subject, UserId};
+
+/// Every way in which an organization knows a subject: at home, by a site role or as an
+/// administrator, as a member of one of its groups (directly is enough: a group's groups are the
+/// same organization's), or by a grant.
+const KNOWING: &str = "
+    SELECT id FROM organizations WHERE id IN (
+        SELECT home_organization FROM users WHERE $1 = 'user' AND id = $2
+      UNION ALL
+        SELECT organization FROM site_roles WHERE $1 = 'user' AND user_id = $2
+      UNION ALL
+        SELECT organization FROM organization_administrators WHERE $1 = 'user' AND user_id = $2
+      UNION ALL
+        SELECT organization FROM groups WHERE $1 = 'group' AND id = $2
+      UNION ALL
+        SELECT organization FROM service_accounts WHERE $1 = 'service_account' AND id = $2
+      UNION ALL
+        SELECT g.organization FROM group_members AS m JOIN groups AS g ON g.id = m.group_id
+        WHERE m.member_kind = $1 AND m.member_id = $2
+      UNION ALL
+        SELECT organization FROM grants
+        WHERE subject_kind = $1 AND subject_id = $2 AND revoke_time IS NULL
+    ) ORDER BY id";
+
+#[derive(QueryableByName)]
+struct Knowing {
+    #[diesel(sql_type = Text)]
+    id: String,
+}
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = organizations, check_for_backend(diesel::pg::Pg))]
@@ -49,6 +78,22 @@ impl Transaction {
         let Some(row) = row else { return Ok(None) };
         let administrators = self.administrators_of(id).await?;
         organization(row, administrators).map(Some)
+    }
+
+    /// The organizations that know a subject in any way, sorted: beyond them it can do nothing.
+    ///
+    /// # Errors
+    /// As [`Transaction::organization`].
+    pub async fn organizations_knowing(
+        &mut self,
+        subject: &Subject,
+    ) -> Result<Vec<OrganizationId>, Error> {
+        let rows: Vec<Knowing> = diesel::sql_query(KNOWING)
+            .bind::<Text, _>(subject.kind())
+            .bind::<Text, _>(subject.id())
+            .load(self.connection())
+            .await?;
+        rows.iter().map(|row| parse("organizations", &row.id)).collect()
     }
 
     /// The users who administer an organization, sorted.
