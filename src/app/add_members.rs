@@ -184,11 +184,11 @@ async fn decide(
         }
         MemberSpec::Subject(subject @ Subject::ServiceAccount(id)) => {
             match write.service_account(id).await? {
-                Some((home, active)) if home == acting.portfolio.organization => {
-                    if active {
-                        Ok(subject.clone())
-                    } else {
+                Some(account) if account.organization == acting.portfolio.organization => {
+                    if account.deactivated {
                         Err(deactivated(subject))
+                    } else {
+                        Ok(subject.clone())
                     }
                 }
                 _ => Err(Refusal::subject_not_found(subject)),

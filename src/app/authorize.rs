@@ -1,7 +1,7 @@
 //! Who may do what to a portfolio: the same decider that answers checks, asked about ourselves, on
 //! facts read in the transaction that acts on the answer.
 
-use crate::domain::caller::Principal;
+use crate::domain::caller::{CallerKind, Principal};
 use crate::domain::directory::Organization;
 use crate::domain::permission::{MEMBERS_VIEW, PermissionName};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
@@ -222,15 +222,18 @@ impl Acting {
     }
 }
 
-/// The organization, if it exists for the caller (AUT-2).
+/// The organization, if it exists for the caller (AUT-2): for a person, if it knows them.
 pub(super) async fn require_organization(
     transaction: &mut Transaction,
     principal: &Principal,
     id: &OrganizationId,
 ) -> Result<Organization, Failure> {
     let found = transaction.organization(id).await?;
-    let reached = found.filter(|organization| principal.caller.reaches(&organization.id));
-    Ok(reached.ok_or_else(|| Refusal::organization_not_found(id))?)
+    let reached = match principal.caller.kind() {
+        CallerKind::Service { .. } => principal.caller.reaches(id),
+        CallerKind::EndUser(person) => transaction.user_is_known_in(person, [id]).await?,
+    };
+    Ok(found.filter(|_| reached).ok_or_else(|| Refusal::organization_not_found(id))?)
 }
 
 /// What an actor is told who knows the portfolio but lacks the permission.

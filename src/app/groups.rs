@@ -89,12 +89,8 @@ impl App {
     ) -> Result<Answer<GroupPage>, Error> {
         self.read(context, async |read| {
             let group = read.group(id).await?.ok_or_else(|| not_found(id))?;
-            // One more than asked for tells whether there is a next page.
-            let wider = Page { size: page.size.saturating_add(1), after: page.after.clone() };
-            let mut members = read.group_members(id, &wider).await?;
-            let more = members.len() > page.size;
-            members.truncate(page.size);
-            let next = if more { members.last().cloned() } else { None };
+            let mut members = read.group_members(id, &page.wider()).await?;
+            let next = page.cut(&mut members, Subject::clone);
             Ok(GroupPage { group, members, next })
         })
         .await
@@ -206,7 +202,8 @@ async fn existing(
             Subject::User(id) => users.push(id.clone()),
             Subject::Group(id) => groups.push(id.clone()),
             Subject::ServiceAccount(id) => {
-                if write.service_account(id).await?.is_some_and(|(home, _)| home == *organization) {
+                let account = write.service_account(id).await?;
+                if account.is_some_and(|account| account.organization == *organization) {
                     existing.insert(subject.clone());
                 }
             }

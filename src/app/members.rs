@@ -4,6 +4,7 @@ use uuid::Uuid;
 use super::authorize::Acting;
 use super::portfolios::role_not_found;
 use super::{Answer, App, Context, Error};
+use crate::domain::directory::ServiceAccount;
 use crate::domain::fact::GrantFact;
 use crate::domain::membership::{Grant, GrantSource, Member, RemainingRoute};
 use crate::domain::permission::{MEMBERS_REMOVE, MEMBERS_UPDATE};
@@ -330,9 +331,11 @@ async fn profile(
             .map(|group| named(group.display_name))
             .unwrap_or_default()),
         Subject::ServiceAccount(id) => {
-            let account = transaction.service_account(id).await?;
-            let deactivated = account.is_some_and(|(_, active)| !active);
-            Ok(Profile { deactivated, ..Profile::default() })
+            let profile = |account: ServiceAccount| Profile {
+                deactivated: account.deactivated,
+                ..named(account.display_name)
+            };
+            Ok(transaction.service_account(id).await?.map(profile).unwrap_or_default())
         }
     }
 }

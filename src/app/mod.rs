@@ -18,6 +18,8 @@ mod memory;
 mod merged;
 mod organizations;
 mod portfolios;
+mod reach;
+mod service_accounts;
 mod subjects;
 mod users;
 
@@ -35,10 +37,11 @@ pub use explain::{Effective, Explained, ListEffectivePermissions};
 pub use groups::{GroupMemberOutcome, GroupPage, UpsertGroup};
 pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
-pub use organizations::NewOrganization;
+pub use organizations::{NewOrganization, UpdateOrganization};
 pub use portfolios::{CreatePortfolio, DeletePortfolio};
+pub use service_accounts::{ServiceAccountOutcome, UpsertServiceAccount};
 pub use subjects::{ListSubjects, SubjectAccess};
-pub use users::{UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
+pub use users::{ListUsers, UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
 
 pub use crate::cache::Requirement;
 pub use crate::policy::{
@@ -48,6 +51,7 @@ pub use crate::policy::{
 pub use crate::storage::{Error as StorageError, WriteContext};
 
 use self::authorize::Acting;
+use self::reach::{may_read_actor, require_actor};
 use crate::cache::Cache;
 use crate::domain::caller::{Actor, Principal};
 use crate::domain::refusal::{Reason, Refusal};
@@ -180,6 +184,40 @@ impl App {
         Ok(Answer { value: outcome, token })
     }
 
+    /// Reads the directory, for an actor who exists for the caller.
+    async fn read_directory<T, F>(&self, context: &Context, body: F) -> Result<Answer<T>, Error>
+    where
+        F: for<'r> AsyncFn(&'r mut Read) -> Result<T, Failure>
+            + for<'r> AsyncFunc<&'r mut Read, Result<T, Failure>, Fut: Send>
+            + Sync,
+    {
+        self.read(context, async |read| {
+            require_actor(read, &context.principal).await?;
+            body(read).await
+        })
+        .await
+    }
+
+    /// Writes to the directory, for an actor who exists for the caller.
+    async fn write_directory<T, F>(
+        &self,
+        context: &WriteContext,
+        scopes: impl IntoIterator<Item = Scope>,
+        body: F,
+    ) -> Result<Answer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
+            + Sync,
+    {
+        self.write(context, scopes, async |write| {
+            require_actor(write, &context.principal).await?;
+            body(write).await
+        })
+        .await
+    }
+
     /// Writes on a portfolio, under its organization's lock. Whoever may not know of the portfolio
     /// is refused before, by the statements that an unknown one takes (VIS-4), and so holds no
     /// lock that others wait for; a retry of a request after which the actor no longer knows of it
@@ -220,7 +258,9 @@ impl App {
     }
 }
 
-/// Deactivated: denied everything, at once (DIR-1).
+/// Deactivated: denied everything, at once (DIR-1). Only whoever may read the actor is told so: for
+/// others there is no such actor (AUT-2), who sees no portfolio, creates none, administers nothing,
+/// and for whom the directory is closed by [`require_actor`].
 async fn refuse_deactivated(
     transaction: &mut Transaction,
     principal: &Principal,
@@ -230,10 +270,10 @@ async fn refuse_deactivated(
         Actor::System => false,
         Actor::User(id) => transaction.user(id).await?.is_some_and(|user| user.deactivated),
         Actor::ServiceAccount(id) => {
-            transaction.service_account(id).await?.is_some_and(|(_, active)| !active)
+            transaction.service_account(id).await?.is_some_and(|account| account.deactivated)
         }
     };
-    if !deactivated {
+    if !deactivated || !may_read_actor(transaction, principal).await? {
         return Ok(());
     }
     let message = format!("the actor `{actor}` is deactivated and may do nothing");

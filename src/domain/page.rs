@@ -15,6 +15,21 @@ pub struct Page<K> {
     pub after: Option<K>,
 }
 
+impl<K: Clone> Page<K> {
+    /// The same page and one row more, which tells whether another page follows.
+    #[must_use]
+    pub fn wider(&self) -> Self {
+        Self { size: self.size.saturating_add(1), after: self.after.clone() }
+    }
+
+    /// Cuts the rows of the wider page to this one; the key of the last if more follow.
+    pub fn cut<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> K) -> Option<K> {
+        let more = rows.len() > self.size;
+        rows.truncate(self.size);
+        rows.last().filter(|_| more).map(key)
+    }
+}
+
 /// A page token that is none, or that belongs to another query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is no page token of this query; pass back the last response's, arguments unchanged")]

@@ -1,10 +1,10 @@
 use super::parse::{self, Violations};
 use super::{render as wire, status};
 use crate::app::{GroupMemberOutcome, UpsertGroup};
-use crate::config::{DEFAULT_PAGE_SIZE, Limits};
+use crate::config::Limits;
 use crate::domain::directory::Group;
-use crate::domain::page::{Page, decode_page_token};
-use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::page::Page;
+use crate::domain::refusal::Refusal;
 use crate::domain::{GroupId, Subject};
 use crate::proto::v1;
 
@@ -36,20 +36,11 @@ pub(super) fn get(
     let v1::GetGroupRequest { group, page_size, page_token } = request;
     let mut violations = Violations::default();
     let group: Option<GroupId> = violations.check(parse::id("group", &group));
-    let size = violations.check(self::page_size(page_size, limits.max_page_size));
-    let after = group.as_ref().and_then(|group| {
-        let wrong = |error| Refusal::field_because(Reason::PageTokenInvalid, "page_token", error);
-        violations.check(decode_page_token(&page_query(group), &page_token).map_err(wrong))
-    });
-    violations.finish((|| Some((group?, Page { size: size?, after: after? })))())
-}
-
-fn page_size(size: i32, most: usize) -> Result<usize, Refusal> {
-    match usize::try_from(size) {
-        Ok(0) => Ok(DEFAULT_PAGE_SIZE.min(most)),
-        Ok(size) => Ok(size.min(most)),
-        Err(_) => Err(Refusal::field("page_size", "must not be negative")),
-    }
+    let query = group.as_ref().map(page_query);
+    let asked = (page_size, page_token.as_str());
+    let query = query.unwrap_or_default();
+    let page = parse::page(&mut violations, &query, asked, limits.max_page_size);
+    violations.finish(group.zip(page))
 }
 
 /// What a page token of a group's members is bound to.
@@ -95,6 +86,7 @@ pub(super) fn render(group: Group) -> v1::Group {
 mod tests {
     use super::*;
     use crate::domain::page::encode_page_token;
+    use crate::domain::refusal::Reason;
 
     fn page(page_size: i32, page_token: &str) -> Result<(GroupId, Page<Subject>), Refusal> {
         let request = v1::GetGroupRequest {

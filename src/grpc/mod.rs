@@ -21,6 +21,7 @@ mod policy;
 mod portfolios;
 mod render;
 mod roles;
+mod service_accounts;
 mod status;
 mod users;
 

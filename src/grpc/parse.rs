@@ -5,9 +5,13 @@
 
 use std::str::FromStr;
 
+use serde::de::DeserializeOwned;
+
+use crate::config::DEFAULT_PAGE_SIZE;
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::SiteRole;
 use crate::domain::ids::InvalidId;
+use crate::domain::page::{Page, decode_page_token};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{Subject, Timestamp, UserId};
 use crate::proto::v1;
@@ -205,6 +209,23 @@ pub(super) fn too_many(field: &str, actual: usize, limit: usize) -> Refusal {
     Refusal::field_because(Reason::LimitExceeded, field, description)
         .with("limit", limit)
         .with("actual", actual)
+}
+
+/// Which page of a list, whose other arguments `query` names.
+pub(super) fn page<K: DeserializeOwned>(
+    violations: &mut Violations,
+    query: &str,
+    (size, token): (i32, &str),
+    most: usize,
+) -> Option<Page<K>> {
+    let size = violations.check(match usize::try_from(size) {
+        Ok(0) => Ok(DEFAULT_PAGE_SIZE.min(most)),
+        Ok(size) => Ok(size.min(most)),
+        Err(_) => Err(Refusal::field("page_size", "must not be negative")),
+    });
+    let wrong = |error| Refusal::field_because(Reason::PageTokenInvalid, "page_token", error);
+    let after = violations.check(decode_page_token(query, token).map_err(wrong));
+    Some(Page { size: size?, after: after? })
 }
 
 /// Which fields an update changes: those that the mask names, or else those that are `set`.

@@ -90,7 +90,10 @@ fn from_storage(error: &StorageError) -> Status {
             let message = format!("gave up after {attempts} attempts; try again");
             passing(Code::Aborted, ErrorReason::RetriesExhausted, message)
         }
-        StorageError::Corrupt { .. } | StorageError::Query(_) => internal(error),
+        // An overtaken write is tried again until its attempts run out.
+        StorageError::Corrupt { .. } | StorageError::Query(_) | StorageError::Overtaken => {
+            internal(error)
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Grants: who has which role on what (MEM-1).
 
+use std::collections::BTreeMap;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
@@ -28,6 +30,30 @@ struct Row {
     subject_id: String,
 }
 
+const COLUMNS: (
+    grants::id,
+    grants::role,
+    grants::source,
+    grants::ownership,
+    grants::start_time,
+    grants::expire_time,
+    grants::create_time,
+    grants::revoke_time,
+    grants::subject_kind,
+    grants::subject_id,
+) = (
+    grants::id,
+    grants::role,
+    grants::source,
+    grants::ownership,
+    grants::start_time,
+    grants::expire_time,
+    grants::create_time,
+    grants::revoke_time,
+    grants::subject_kind,
+    grants::subject_id,
+);
+
 impl Transaction {
     /// All direct grants of some subjects on a portfolio, ended ones too, oldest first.
     ///
@@ -41,18 +67,7 @@ impl Transaction {
         let rows: Vec<Row> = grants::table
             .filter(grants::portfolio.eq(portfolio.as_str()))
             .filter(grants::subject_id.eq_any(subjects.iter().map(Subject::id)))
-            .select((
-                grants::id,
-                grants::role,
-                grants::source,
-                grants::ownership,
-                grants::start_time,
-                grants::expire_time,
-                grants::create_time,
-                grants::revoke_time,
-                grants::subject_kind,
-                grants::subject_id,
-            ))
+            .select(COLUMNS)
             .order((grants::create_time, grants::id))
             .load(self.connection())
             .await?;
@@ -185,11 +200,53 @@ impl Write {
         Ok(())
     }
 
+    /// Ends every grant of a subject, in every organization: one audit event for each portfolio.
+    /// Needs the scopes of the organizations.
+    ///
+    /// # Errors
+    /// As [`Write::change_member`].
+    pub async fn revoke_all(&mut self, subject: &Subject) -> Result<(), Failure> {
+        let now = timestamps::to_sql(self.now());
+        let ended: Vec<(String, String, Row)> = diesel::update(grants::table)
+            .filter(grants::subject_kind.eq(subject.kind()))
+            .filter(grants::subject_id.eq(subject.id()))
+            .filter(grants::revoke_time.is_null())
+            .set(grants::revoke_time.eq(now))
+            .returning((grants::organization, grants::portfolio, COLUMNS))
+            .get_results(self.connection())
+            .await?;
+        let mut by_portfolio: BTreeMap<(String, String), Vec<Grant>> = BTreeMap::new();
+        for (organization, portfolio, row) in ended {
+            let mut grant = grant(&parse("grants", &portfolio)?, row)?;
+            // As it was before.
+            grant.revoke_time = None;
+            by_portfolio.entry((organization, portfolio)).or_default().push(grant);
+        }
+        for ((organization, portfolio), mut grants) in by_portfolio {
+            let scope = Scope::Organization(parse("grants", &organization)?);
+            self.require(&scope)?;
+            grants.sort_by_key(|grant| (grant.create_time, grant.id));
+            let id: PortfolioId = parse("grants", &portfolio)?;
+            self.record(Change {
+                scope,
+                what: "member.removed",
+                object: portfolio,
+                portfolio: Some(id.clone()),
+                subject: Some(subject.clone()),
+                keys: vec![FactKey::Portfolio(id)],
+                before: json!(grants),
+                after: Value::Null,
+            });
+        }
+        Ok(())
+    }
+
     async fn insert_grants(
         &mut self,
         organization: &OrganizationId,
         given: &[Grant],
     ) -> Result<(), Failure> {
+        self.hold_users(given.iter().filter_map(|grant| grant.subject.user())).await?;
         let row = |grant: &Grant| {
             (
                 grants::id.eq(grant.id),

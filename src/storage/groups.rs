@@ -203,6 +203,7 @@ impl Write {
         members: &[Subject],
     ) -> Result<(), Failure> {
         self.require(&Scope::Organization(group.organization.clone()))?;
+        self.hold_users(members.iter().filter_map(Subject::user)).await?;
         let row = |member: &Subject| {
             (
                 group_members::group_id.eq(group.id.as_str().to_owned()),
@@ -241,7 +242,8 @@ impl Write {
     }
 }
 
-fn membership(group: &Group, member: &Subject, added: bool) -> Change {
+/// What is logged of a member who comes or goes.
+pub(super) fn membership(group: &Group, member: &Subject, added: bool) -> Change {
     let value = json!({ "member": member });
     Change {
         scope: Scope::Organization(group.organization.clone()),

@@ -19,6 +19,8 @@ mod read;
 mod request_outcomes;
 pub mod roles;
 pub mod schema;
+mod search;
+pub mod service_accounts;
 mod timestamps;
 mod transaction;
 pub mod users;
