@@ -87,8 +87,8 @@ pub fn effective_permissions(
     Ok(EffectivePermissions { permissions, hold_until })
 }
 
-/// The portfolios on which the check, without an author, allows this to the subject, in the order of
-/// their ids. Costs a check for each portfolio up to the end of the page.
+/// The portfolios on which the check, without an author, allows this to the subject, in the order
+/// of their ids. Costs a check for each portfolio up to the end of the page.
 ///
 /// # Errors
 /// The catalogue does not have the permission.
@@ -115,7 +115,8 @@ pub fn accessible_portfolios(
 pub enum Whom {
     /// Users and service accounts, whatever gives them access.
     Resolved,
-    /// The users, groups and service accounts that the portfolio's grants name, as they stand there.
+    /// The users, groups and service accounts that the portfolio's grants name, as they stand
+    /// there.
     Granted,
 }
 

@@ -42,8 +42,8 @@ pub struct PortfolioRow {
     pub member_count: usize,
 }
 
-/// The row of one portfolio; none if there is no such, or it does not exist for the subject (VIS-4).
-/// No subject is the system, to whom everything is listed.
+/// The row of one portfolio; none if there is no such, or it does not exist for the subject
+/// (VIS-4). No subject is the system, to whom everything is listed.
 #[must_use]
 pub fn portfolio_row(
     global: &Global,
@@ -69,8 +69,8 @@ pub fn portfolio_row(
 
 /// The portfolios listed to a subject, in the order of their ids. *Mine* are those that a grant in
 /// force reaches; *organization* those listed that are not mine, for an administrator also the
-/// private ones; *administered* all, for an administrator; no view: whatever is listed. No subject is
-/// the system: nothing is *mine*, every other view is everything.
+/// private ones; *administered* all, for an administrator; no view: whatever is listed. No subject
+/// is the system: nothing is *mine*, every other view is everything.
 #[must_use]
 pub fn listed_portfolios(
     global: &Global,

@@ -109,7 +109,8 @@ pub(super) fn table<'a>(
 
 impl Snapshot {
     /// The sources that reach the subject (ACC-2): direct grants, then grants of groups, then
-    /// openness, then being an administrator. A group that is reached along two paths may come twice.
+    /// openness, then being an administrator. A group that is reached along two paths may come
+    /// twice.
     pub(super) fn sources<'a>(
         &'a self,
         portfolio: &'a Portfolio,
