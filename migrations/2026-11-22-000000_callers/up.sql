@@ -47,3 +47,9 @@ CREATE INDEX change_log_by_portfolio ON change_log (portfolio, at, shard, sequen
 CREATE INDEX change_log_by_organization ON change_log (organization, at, shard, sequence);
 CREATE INDEX change_log_by_subject ON change_log (subject, at, shard, sequence) WHERE subject IS NOT NULL;
 CREATE INDEX change_log_by_actor ON change_log (organization, actor, at, shard, sequence);
+
+-- Lists are by id in byte order, whatever the order of the database.
+DROP INDEX users_by_home;
+CREATE INDEX users_by_home ON users (home_organization, id COLLATE "C");
+DROP INDEX service_accounts_by_organization;
+CREATE INDEX service_accounts_by_organization ON service_accounts (organization, id COLLATE "C");

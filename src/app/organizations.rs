@@ -179,7 +179,8 @@ fn require_eligible(organization: &OrganizationId, user: &User) -> Result<(), Re
             "`user:{id}` is not at home in organization `{organization}`; only such users \
              administer it"
         );
-        return Err(Refusal::new(Reason::NotEligible, message).with("user", id));
+        let subject = format!("user:{id}");
+        return Err(Refusal::new(Reason::NotEligible, message).with("subject", subject));
     }
     if user.deactivated {
         let message = format!("`user:{id}` is deactivated; reactivate them first");

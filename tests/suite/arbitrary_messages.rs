@@ -25,13 +25,13 @@ const CASES: u32 = 48;
 /// is none.
 fn text(field: &str) -> BoxedStrategy<Vec<u8>> {
     let fitting: &[&str] = match field {
-        "user" | "owner" => &["ann", "ben", "eve"],
+        "user" | "owner" | "confirm_user" | "administrators" => &["ann", "ben", "eve"],
         "group" => &["core", "all"],
         "portfolio" | "confirm_portfolio" => &["roadmap", "plaza"],
         "organization" | "home_organization" => &["acme"],
         "role" | "organization_access_role" => &["manager", "viewer", "contributor"],
         "permission" => &["portfolio.view", "initiative.edit", "comment.edit"],
-        "paths" => &["role", "expire_time", "visibility", "organization_access_role"],
+        "paths" => &["role", "expire_time", "visibility", "organization_access_role", "domains"],
         "preset" => &["initiative_planning"],
         "picture_uri" => &["https://acme.example/ann"],
         "domains" => &["acme.example", "example.org"],

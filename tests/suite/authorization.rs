@@ -129,6 +129,43 @@ fn directory_message(name: &str, id: &str) -> Vec<u8> {
             ..Default::default()
         }
         .encode_to_vec(),
+        "UpdateOrganization" => v1::UpdateOrganizationRequest {
+            organization: Some(v1::Organization {
+                id: organization(),
+                display_name: id.to_owned(),
+                ..Default::default()
+            }),
+            update_mask: Some(prost_types::FieldMask { paths: vec!["display_name".to_owned()] }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListUsers" => v1::ListUsersRequest { organization: organization(), ..Default::default() }
+            .encode_to_vec(),
+        "DeleteUser" => v1::DeleteUserRequest {
+            user: format!("never-{id}"),
+            confirm_user: format!("never-{id}"),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "UpsertServiceAccounts" => v1::UpsertServiceAccountsRequest {
+            service_accounts: vec![v1::ServiceAccount {
+                id: format!("new-{id}"),
+                organization: organization(),
+                display_name: id.to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListServiceAccounts" => {
+            v1::ListServiceAccountsRequest { organization: organization(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "DeactivateServiceAccount" => v1::DeactivateServiceAccountRequest {
+            service_account: "idle".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "GetUser" => v1::GetUserRequest { user: user() }.encode_to_vec(),
         "DeactivateUser" => {
             v1::DeactivateUserRequest { user: "idle".to_owned(), ..Default::default() }

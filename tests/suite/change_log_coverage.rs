@@ -14,7 +14,8 @@ use diesel::sql_types::{Jsonb, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use portcullis::app::{
     AddMembers, App, CreatePortfolio, DeletePortfolio, End, GroupMemberOutcome, NewOrganization,
-    RemoveMember, UpdateAccessSettings, UpdateMember, UpsertGroup, UpsertUser,
+    RemoveMember, UpdateAccessSettings, UpdateMember, UpdateOrganization, UpsertGroup,
+    UpsertServiceAccount, UpsertUser,
 };
 use portcullis::cache::{self, Cache};
 use portcullis::clock::Clock;
@@ -49,6 +50,7 @@ const FACTS: &[(&str, &[&str])] = &[
     ),
     ("group_members", &["group_id", "member_kind", "member_id"]),
     ("groups", &["id", "organization"]),
+    ("organization_administrators", &["organization", "user_id"]),
     ("organizations", &["id", "shard"]),
     ("permissions", &["name", "ordinal", "effect", "may_be_own", "internal_only"]),
     ("portfolios", &["id", "organization", "deleted", "visibility", "organization_access_role"]),
@@ -70,7 +72,7 @@ const NO_FACTS: &[&str] = &[
 ];
 
 /// Tables of facts that no write of the application changes yet.
-const UNWRITTEN: &[&str] = &["permissions", "service_accounts"];
+const UNWRITTEN: &[&str] = &["permissions"];
 
 /// The writes that [`do_everything`] does.
 const DONE: &[&str] = &[
@@ -78,15 +80,19 @@ const DONE: &[&str] = &[
     "add_members",
     "create_organization",
     "create_portfolio",
+    "deactivate_service_account",
     "deactivate_user",
     "delete_portfolio",
+    "delete_user",
     "reactivate_user",
     "remove_group_members",
     "remove_member",
     "set_site_role",
     "update_access_settings",
     "update_member",
+    "update_organization",
     "upsert_group",
+    "upsert_service_accounts",
     "upsert_users",
 ];
 
@@ -219,7 +225,9 @@ fn facts_of(
         "service_accounts" => {
             of(id("organization"), FactKey::Subject(subject("service_account", &id("id"))))
         }
-        "site_roles" => of(id("organization"), FactKey::Subject(subject("user", &id("user_id")))),
+        "organization_administrators" | "site_roles" => {
+            of(id("organization"), FactKey::Subject(subject("user", &id("user_id"))))
+        }
         "users" => {
             let home = row["home_organization"]
                 .as_str()
@@ -293,10 +301,12 @@ async fn do_everything(app: &App) {
     write_portfolio(app).await;
     write_members(app).await;
     write_ends(app).await;
+    write_departures(app).await;
+    write_service_accounts(app).await;
 }
 
-async fn write_directory(app: &App) {
-    let acme = NewOrganization {
+fn acme() -> NewOrganization {
+    NewOrganization {
         id: Some(id("acme")),
         display_name: "Acme".to_owned(),
         domains: vec!["acme.example".to_owned()],
@@ -305,8 +315,11 @@ async fn write_directory(app: &App) {
         outsider_site_role: SiteRole::Guest,
         partner_organizations: Vec::new(),
         externals_join: ExternalsJoin::default(),
-    };
-    app.create_organization(&request(), &acme).await.expect("create_organization");
+    }
+}
+
+async fn write_directory(app: &App) {
+    app.create_organization(&request(), &acme()).await.expect("create_organization");
     let names = ["ann", "bob", "cleo", "dan"];
     let users: Vec<_> = names.iter().map(|name| Ok(user(name, Some("acme")))).collect();
     app.upsert_users(&request(), &users).await.expect("upsert_users");
@@ -340,8 +353,8 @@ async fn write_groups(app: &App) {
     assert!(removed.expect("remove_group_members").value.iter().all(changed));
 }
 
-async fn write_portfolio(app: &App) {
-    let roadmap = CreatePortfolio {
+fn roadmap() -> CreatePortfolio {
+    CreatePortfolio {
         id: Some(id("roadmap")),
         organization: id("acme"),
         display_name: "Roadmap".to_owned(),
@@ -349,8 +362,11 @@ async fn write_portfolio(app: &App) {
         visibility: None,
         organization_access_role: None,
         owner: Some(id("ann")),
-    };
-    app.create_portfolio(&request(), &roadmap).await.expect("create_portfolio");
+    }
+}
+
+async fn write_portfolio(app: &App) {
+    app.create_portfolio(&request(), &roadmap()).await.expect("create_portfolio");
     let contributor: RoleKey = id("contributor");
     for (visibility, role) in [(Some(Visibility::Open), None), (None, Some(contributor))] {
         let settings = UpdateAccessSettings {
@@ -396,6 +412,63 @@ async fn write_ends(app: &App) {
     app.reactivate_user(&request(), &dan).await.expect("reactivate_user");
     let delete = DeletePortfolio { id: id("roadmap"), etag: None };
     app.delete_portfolio(&request(), &delete).await.expect("delete_portfolio");
+}
+
+/// Two users who are something everywhere: one moves away, one is deleted while deactivated.
+async fn write_departures(app: &App) {
+    let beta = NewOrganization { id: Some(id("beta")), ..acme() };
+    app.create_organization(&request(), &beta).await.expect("create_organization");
+    let next = CreatePortfolio { id: Some(id("next")), ..roadmap() };
+    app.create_portfolio(&request(), &next).await.expect("create_portfolio");
+    let administrators = UpdateOrganization {
+        id: id("acme"),
+        display_name: Some("Acme Corporation".to_owned()),
+        domains: None,
+        administrators: Some(vec![id("ann"), id("bob"), id("cleo")]),
+        default_visibility: None,
+        outsider_site_role: None,
+        partner_organizations: None,
+        externals_join: None,
+        etag: None,
+    };
+    let without = UpdateOrganization {
+        administrators: Some(vec![id("ann"), id("bob")]),
+        ..administrators.clone()
+    };
+    for change in [administrators, without] {
+        app.update_organization(&request(), &change).await.expect("update_organization");
+    }
+    let members: Vec<_> = ["user:ann", "user:bob"].map(|text| Ok(id(text))).to_vec();
+    app.add_group_members(&request(), &id("outer"), &members).await.expect("add_group_members");
+    for (organization, user) in [("acme", "bob"), ("beta", "bob"), ("acme", "ann"), ("beta", "ann")]
+    {
+        let (at, who) = (id(organization), id(user));
+        app.set_site_role(&request(), &at, &who, SiteRole::Viewer).await.expect("set_site_role");
+    }
+    for home in [Some("beta"), None, Some("acme")] {
+        let moved = [Ok(user("bob", home))];
+        app.upsert_users(&request(), &moved).await.expect("upsert_users");
+    }
+    let ann: UserId = id("ann");
+    app.deactivate_user(&request(), &ann).await.expect("deactivate_user");
+    app.delete_user(&request(), &ann).await.expect("delete_user");
+}
+
+async fn write_service_accounts(app: &App) {
+    let ci = |name: &str, reactivate| UpsertServiceAccount {
+        id: Some(id("ci")),
+        organization: id("acme"),
+        display_name: name.to_owned(),
+        reactivate,
+    };
+    for entry in [ci("CI", false), ci("Builder", false)] {
+        let done = app.upsert_service_accounts(&request(), &[Ok(entry)]).await;
+        done.expect("upsert_service_accounts");
+    }
+    let done = app.deactivate_service_account(&request(), &id("ci")).await;
+    assert!(done.expect("deactivate_service_account").value.deactivated);
+    let done = app.upsert_service_accounts(&request(), &[Ok(ci("Builder", true))]).await;
+    done.expect("upsert_service_accounts");
 }
 
 #[tokio::test]
