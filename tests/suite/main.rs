@@ -43,6 +43,8 @@ mod rules_directory;
 mod rules_freshness;
 mod rules_managers;
 mod rules_members;
+mod rules_policy_lists;
+mod rules_portfolio_lists;
 mod rules_portfolios;
 mod rules_retries;
 mod rules_roles;
