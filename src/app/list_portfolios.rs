@@ -195,7 +195,8 @@ fn listed(
     merged(snapshots, &request.page, |snapshot, page| {
         let asker = memory.asker(Some(snapshot));
         let (global, now) = (asker.global, asker.now);
-        let part = policy::listed_portfolios(global, snapshot, asker.actor, request.view, now, page);
+        let part =
+            policy::listed_portfolios(global, snapshot, asker.actor, request.view, now, page);
         let row = |row: PortfolioRow| (row.id.clone(), Some(row));
         Excerpt { rows: part.rows.into_iter().map(row).collect(), more: part.more }
     })

@@ -72,12 +72,8 @@ pub(super) fn list_unmanaged(
     actor: &Actor,
     limits: &Limits,
 ) -> Result<(ListUnmanagedPortfolios, String), Refusal> {
-    let v1::ListUnmanagedPortfoliosRequest {
-        organization,
-        consistency,
-        page_size,
-        page_token,
-    } = request;
+    let v1::ListUnmanagedPortfoliosRequest { organization, consistency, page_size, page_token } =
+        request;
     let mut violations = Violations::default();
     let organization: Option<OrganizationId> =
         violations.check(parse::id("organization", &organization));

@@ -29,8 +29,7 @@ impl Client {
         items: Vec<v1::BatchCheckItem>,
     ) -> Result<Vec<v1::BatchCheckOutcome>, Status> {
         let consistency = consistent();
-        let request =
-            v1::BatchCheckPermissionsRequest { items, consistency, ..Default::default() };
+        let request = v1::BatchCheckPermissionsRequest { items, consistency, ..Default::default() };
         Ok(self.policy().batch_check_permissions(request).await?.into_inner().outcomes)
     }
 
@@ -42,14 +41,8 @@ impl Client {
     ) -> Result<v1::ExplainPermissionResponse, Status> {
         let v1::CheckPermissionRequest { subject, permission, portfolio, item, consistency, at } =
             question(who, permission, portfolio);
-        let request = v1::ExplainPermissionRequest {
-            subject,
-            permission,
-            portfolio,
-            item,
-            consistency,
-            at,
-        };
+        let request =
+            v1::ExplainPermissionRequest { subject, permission, portfolio, item, consistency, at };
         Ok(self.policy().explain_permission(request).await?.into_inner())
     }
 
@@ -273,13 +266,11 @@ async fn acc_8_an_explanation_decides_as_the_check() {
                     match client.check(who, what, at).await {
                         Ok(answer) => {
                             let explained = explained.expect(&case);
-                            let got =
-                                (explained.allowed, explained.reason(), explained.hold_until);
+                            let got = (explained.allowed, explained.reason(), explained.hold_until);
                             let expected = (answer.allowed, answer.reason(), answer.hold_until);
                             assert_eq!(got, expected, "{case}");
-                            let allows = |route: &v1::AccessRoute| {
-                                route.effect() == v1::RouteEffect::Allows
-                            };
+                            let allows =
+                                |route: &v1::AccessRoute| route.effect() == v1::RouteEffect::Allows;
                             assert_eq!(explained.routes.iter().any(allows), answer.allowed);
                             if answer.reason() == DecisionReason::PortfolioUnknown {
                                 assert_eq!(explained.routes, []);
@@ -302,7 +293,10 @@ async fn acc_8_it_says_by_which_way_what_is_missing_and_who_could_give_it() {
     let explained = server.system().explain("user:ben", "initiative.edit", "a1").await.unwrap();
     let [route] = &explained.routes[..] else { panic!("one route: {explained:?}") };
     let Some(v1::access_route::Route::Group(group)) = &route.route else { panic!("{route:?}") };
-    assert_eq!((group.group.as_str(), &group.chain[..]), ("outer", &["inner", "outer"].map(str::to_owned)[..]));
+    assert_eq!(
+        (group.group.as_str(), &group.chain[..]),
+        ("outer", &["inner", "outer"].map(str::to_owned)[..])
+    );
     assert_eq!((route.role.as_str(), route.effect()), ("contributor", v1::RouteEffect::Allows));
     assert!(explained.roles_with_permission.is_empty(), "nothing is missing");
     // The managers could give it; the deactivated one could not.
@@ -446,11 +440,8 @@ async fn bad_1_a_page_token_belongs_to_its_question_and_its_actor() {
     let mut ben = server.acting("user:ben").policy();
     assert_eq!(refusal(ben.list_accessible_portfolios(next.clone()).await), wrong);
     // How many, and how fresh, may differ from page to page.
-    let wider = v1::ListAccessiblePortfoliosRequest {
-        page_size: 50,
-        consistency: consistent(),
-        ..next
-    };
+    let wider =
+        v1::ListAccessiblePortfoliosRequest { page_size: 50, consistency: consistent(), ..next };
     let rest = system.list_accessible_portfolios(wider).await.unwrap().into_inner();
     assert_eq!(rest.portfolios.len(), 3);
 }
@@ -499,7 +490,8 @@ async fn acc_9_a_list_that_cannot_be_complete_in_time_is_an_error() {
     });
     // The client itself waits; only the server is told to hurry.
     request.metadata_mut().insert("grpc-timeout", "1n".parse().unwrap());
-    let answer = twin.system().policy().list_accessible_portfolios(request);
+    let mut policy = twin.system().policy();
+    let answer = policy.list_accessible_portfolios(request);
     let answer = tokio::time::timeout(Duration::from_secs(30), answer).await.expect("an answer");
     assert_eq!(refusal(answer), (Code::DeadlineExceeded, "DEADLINE_EXCEEDED".to_owned()));
 }
@@ -533,7 +525,10 @@ async fn acc_9_pages_miss_nothing_that_was_there_throughout_while_others_write()
     while !writing.is_finished() || lists < 3 {
         let client = if lists % 2 == 0 { server.system() } else { twin.system() };
         let listed = client.accessible("user:ben", "portfolio.view", 5).await.unwrap();
-        assert!(listed.windows(2).all(|pair| pair[0] < pair[1]), "in order, none twice: {listed:?}");
+        assert!(
+            listed.windows(2).all(|pair| pair[0] < pair[1]),
+            "in order, none twice: {listed:?}"
+        );
         assert!(stays.iter().all(|id| listed.contains(id)), "{listed:?}");
         lists += 1;
     }

@@ -81,8 +81,11 @@ async fn server() -> TestServer {
     server.system().add_group("zenith", "guests", "user:ben").await;
     server.system().add_member("b2", "group:guests", "viewer").await.unwrap();
     // Nothing is in memory yet that this could pass by.
-    execute(&server.database.url, "INSERT INTO organization_administrators VALUES ('acme', 'root')")
-        .await;
+    execute(
+        &server.database.url,
+        "INSERT INTO organization_administrators VALUES ('acme', 'root')",
+    )
+    .await;
     server
 }
 
@@ -156,11 +159,8 @@ async fn vis_10_vis_4_an_organization_that_does_not_know_the_actor_does_not_exis
 async fn vis_10_a_page_goes_on_though_its_portfolios_are_deleted() {
     let server = server().await;
     let ben = server.acting("user:ben");
-    let mut request = v1::ListPortfoliosRequest {
-        consistency: consistent(),
-        page_size: 1,
-        ..Default::default()
-    };
+    let mut request =
+        v1::ListPortfoliosRequest { consistency: consistent(), page_size: 1, ..Default::default() };
     let first = ben.portfolios().list_portfolios(request.clone()).await.unwrap().into_inner();
     assert_eq!(first.portfolios[0].portfolio.as_ref().unwrap().id, "a1");
     for gone in ["a1", "b1"] {
