@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::asker::{instant, unknown_permission};
 use super::memory::Memory;
@@ -26,7 +27,7 @@ pub struct BatchCheckItem {
     /// About whom.
     pub subject: Subject,
     /// To do what.
-    pub permission: String,
+    pub permission: Arc<str>,
     /// Where.
     pub portfolio: PortfolioId,
     /// Who authored the thing acted on (ACC-4).
@@ -54,7 +55,7 @@ impl App {
         request: &BatchCheckPermissions,
     ) -> Result<BatchChecked, Error> {
         let items = || request.items.iter().flatten();
-        let permissions: BTreeSet<&str> = items().map(|item| item.permission.as_str()).collect();
+        let permissions: BTreeSet<&str> = items().map(|item| item.permission.as_ref()).collect();
         let portfolios: BTreeSet<&PortfolioId> = items().map(|item| &item.portfolio).collect();
         let permissions: Vec<&str> = permissions.into_iter().collect();
         let portfolios: Vec<&PortfolioId> = portfolios.into_iter().collect();

@@ -19,6 +19,8 @@ const MOST_GIVERS: usize = 20;
 pub struct Explained {
     /// The decision, and what it rests on; the routes that allow come first.
     pub explanation: Explanation,
+    /// The instant asked about.
+    pub at: Timestamp,
     /// Where.
     pub token: Token,
 }
@@ -62,9 +64,10 @@ impl App {
         let CheckPermission { permission, portfolio, requirement, .. } = request;
         let memory = self.memory_about(context, requirement, &[permission], &[portfolio]).await?;
         let (token, request) = (memory.token.clone(), request.clone());
+        let at = instant(request.at, memory.now)?;
         memory.count_decisions(1);
-        let explanation = aside(context, move || explain(&memory, &request)).await??;
-        Ok(Explained { explanation, token })
+        let explanation = aside(context, move || explain(&memory, &request, at)).await??;
+        Ok(Explained { explanation, at, token })
     }
 
     /// Every permission that a check allows to the subject on the portfolio (ACC-9).
@@ -83,16 +86,15 @@ impl App {
     }
 }
 
-fn explain(memory: &Memory, request: &CheckPermission) -> Result<Explanation, Refusal> {
-    let CheckPermission { subject, permission, portfolio, author, at, .. } = request;
+fn explain(
+    memory: &Memory,
+    request: &CheckPermission,
+    at: Timestamp,
+) -> Result<Explanation, Refusal> {
+    let CheckPermission { subject, permission, portfolio, author, .. } = request;
     let asker = memory.asker_about(portfolio);
-    let query = Query {
-        subject,
-        permission,
-        portfolio: portfolio.as_str(),
-        author: author.as_ref(),
-        at: instant(*at, asker.now)?,
-    };
+    let query =
+        Query { subject, permission, portfolio: portfolio.as_str(), author: author.as_ref(), at };
     let sight = asker.sight(query.portfolio);
     let Some(snapshot) = sight.snapshot else {
         asker.require_permission(permission)?;

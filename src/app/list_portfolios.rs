@@ -18,7 +18,7 @@ const MOST_MANAGERS: usize = 20;
 pub struct ListPortfolios {
     /// The only organization to look in; none for all that know the actor.
     pub organization: Option<OrganizationId>,
-    /// Only those that are in the list for this reason.
+    /// Only this view of them.
     pub view: Option<View>,
     /// How fresh the list must be.
     pub requirement: Requirement,
@@ -192,14 +192,12 @@ fn listed(
     request: &ListPortfolios,
 ) -> Excerpt<PortfolioRow> {
     let snapshots = organizations.iter().filter_map(|id| memory.snapshot(id));
-    // Those of administrators alone are among what is not theirs, and told apart by the row.
-    let among = request.view.map(|view| if view == View::Mine { view } else { View::Organization });
     merged(snapshots, &request.page, |snapshot, page| {
         let asker = memory.asker(Some(snapshot));
         let (global, now) = (asker.global, asker.now);
-        let part = policy::listed_portfolios(global, snapshot, asker.actor, among, now, page);
-        let wanted = |row: &PortfolioRow| request.view.is_none_or(|view| view == row.view);
-        let row = |row: PortfolioRow| (row.id.clone(), Some(row).filter(wanted));
+        let part =
+            policy::listed_portfolios(global, snapshot, asker.actor, request.view, now, page);
+        let row = |row: PortfolioRow| (row.id.clone(), Some(row));
         Excerpt { rows: part.rows.into_iter().map(row).collect(), more: part.more }
     })
 }

@@ -5,6 +5,7 @@
 
 mod access;
 mod access_settings;
+mod answers;
 mod authenticate;
 pub mod client;
 mod code;
@@ -18,7 +19,9 @@ mod members;
 mod organizations;
 mod parse;
 mod policy;
+mod portfolio_lists;
 mod portfolios;
+mod questions;
 mod render;
 mod roles;
 mod service_accounts;

@@ -43,7 +43,14 @@ enum About {
 /// The RPCs that act on a portfolio and tell whoever may not see it that there is none.
 pub fn about_a_portfolio() -> Vec<String> {
     let contract = raw::Contract::load();
-    let elsewhere = ["CheckPermission", "CreatePortfolio"];
+    // What is not seen is unknown to these, and no error (ACC-1).
+    let elsewhere = [
+        "CheckPermission",
+        "BatchCheckPermissions",
+        "ExplainPermission",
+        "ListEffectivePermissions",
+        "CreatePortfolio",
+    ];
     let on_one = |method: &raw::Method| {
         let fields = contract.fields(&method.request);
         let named = |field: &raw::Field| {
@@ -99,8 +106,55 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
             ..Default::default()
         }
         .encode_to_vec(),
-        _ => directory_message(name, id),
+        _ => list_message(name, id, who).unwrap_or_else(|| directory_message(name, id)),
     }
+}
+
+fn list_message(name: &str, id: &str, who: &str) -> Option<Vec<u8>> {
+    let (permission, portfolio, who) = ("portfolio.view".to_owned(), id.to_owned(), subject(who));
+    let message = match name {
+        "BatchCheckPermissions" => v1::BatchCheckPermissionsRequest {
+            subject: Some(who),
+            permission,
+            portfolio,
+            items: vec![v1::BatchCheckItem::default()],
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ExplainPermission" => v1::ExplainPermissionRequest {
+            subject: Some(who),
+            permission,
+            portfolio,
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListEffectivePermissions" => v1::ListEffectivePermissionsRequest {
+            subject: Some(who),
+            portfolio,
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListAccessiblePortfolios" => v1::ListAccessiblePortfoliosRequest {
+            subject: Some(who),
+            permission,
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListSubjects" => {
+            v1::ListSubjectsRequest { permission, portfolio, ..Default::default() }.encode_to_vec()
+        }
+        "ListPortfolios" => {
+            let organization = "acme".to_owned();
+            v1::ListPortfoliosRequest { organization, ..Default::default() }.encode_to_vec()
+        }
+        "ListUnmanagedPortfolios" => {
+            let organization = "acme".to_owned();
+            v1::ListUnmanagedPortfoliosRequest { organization, ..Default::default() }
+                .encode_to_vec()
+        }
+        _ => return None,
+    };
+    Some(message)
 }
 
 fn directory_message(name: &str, id: &str) -> Vec<u8> {

@@ -44,6 +44,8 @@ mod rules_freshness;
 mod rules_managers;
 mod rules_members;
 mod rules_organizations;
+mod rules_policy_lists;
+mod rules_portfolio_lists;
 mod rules_portfolios;
 mod rules_reach;
 mod rules_retries;
