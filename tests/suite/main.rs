@@ -15,6 +15,7 @@ mod authn_secrets;
 mod authn_tokens;
 mod authorization;
 mod bad_input;
+mod callers;
 mod calls;
 mod change_log_coverage;
 mod cli_live;
