@@ -57,6 +57,8 @@ pub mod embedded_postgres;
 pub mod grpc;
 pub mod policy;
 pub mod proto;
+mod reload;
 pub mod server;
 pub mod storage;
 pub mod telemetry;
+pub mod tls;

@@ -3,7 +3,9 @@
 //! A credential is believed because of a key that an administrator named, and for as long as that
 //! key is named. What a caller may do is not decided here.
 
+pub mod certificates;
 mod claims;
+mod clients_file;
 mod jwks;
 mod jwt;
 mod keys;
