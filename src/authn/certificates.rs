@@ -160,8 +160,13 @@ fn unlisted(names: &[San]) -> Refused {
     let told: Vec<_> = names.iter().take(MAX_NAMED).map(|name| format!("`{name}`")).collect();
     let message = match told.len() {
         0 => "the client certificate names neither a URI nor a DNS name".to_owned(),
-        1 => format!("the name of the client certificate, {}, is not a listed client", told.concat()),
-        _ => format!("of the client certificate's names, {}, none is a listed client", told.join(", ")),
+        1 => {
+            format!("the name of the client certificate, {}, is not a listed client", told.concat())
+        }
+        _ => format!(
+            "of the client certificate's names, {}, none is a listed client",
+            told.join(", ")
+        ),
     };
     Refused::Rejected(message.into())
 }

@@ -34,8 +34,11 @@ impl San {
             return None;
         }
         if text.contains(':') {
-            let (scheme, rest) = text.split_once("://")?;
-            return (!scheme.is_empty() && !rest.is_empty()).then(|| Self::Uri(text.to_owned()));
+            let rest = text.strip_prefix("urn:").or_else(|| {
+                let (scheme, rest) = text.split_once("://")?;
+                (!scheme.is_empty()).then_some(rest)
+            })?;
+            return (!rest.is_empty()).then(|| Self::Uri(text.to_owned()));
         }
         // No wildcard: a client is one.
         let letter = |byte: u8| byte.is_ascii_alphanumeric() || b".-_".contains(&byte);
@@ -102,8 +105,7 @@ fn organizations<'de, D: Deserializer<'de>>(from: D) -> Result<Organizations, D:
 
 /// Reads the file. Errors say where in it they are.
 pub(super) fn parse(bytes: &[u8]) -> Result<Callers, String> {
-    let File { clients } =
-        serde_yaml_ng::from_slice(bytes).map_err(|error| error.to_string())?;
+    let File { clients } = serde_yaml_ng::from_slice(bytes).map_err(|error| error.to_string())?;
     let mut callers = Callers::new();
     for Client { san, scopes, organizations } in clients {
         let scopes = scopes.into_iter().map(|ListedScope(scope)| scope).collect();
@@ -192,8 +194,11 @@ mod tests {
     #[test]
     fn a_uri_is_never_taken_for_a_dns_name() {
         assert_eq!(San::parse("A.example"), Some(San::Dns("a.example".to_owned())));
-        assert_eq!(San::parse("https://A/x"), Some(San::Uri("https://A/x".to_owned())));
-        for nothing in ["", "a:b", "://", "x://", "*.example", "a b", "ä.example"] {
+        for uri in ["https://A/x", "urn:uuid:1"] {
+            assert_eq!(San::parse(uri), Some(San::Uri(uri.to_owned())));
+        }
+        for nothing in ["", "a:b", "urn:", "://", "://x", "x://", "*.example", "a b", "ä.example"]
+        {
             assert_eq!(San::parse(nothing), None, "{nothing}");
         }
     }

@@ -66,8 +66,9 @@ fn certificates(file: &Content) -> Result<Vec<CertificateDer<'static>>, String> 
 fn end_of_chain(file: &Content, chain: &[CertificateDer<'_>]) -> Result<Timestamp, String> {
     let mut ends = Vec::new();
     for (number, der) in (1..).zip(chain) {
-        let parsed = Certificate::from_der(der)
-            .map_err(|error| about(file, &format!("has a malformed certificate {number}: {error}")))?;
+        let parsed = Certificate::from_der(der).map_err(|error| {
+            about(file, &format!("has a malformed certificate {number}: {error}"))
+        })?;
         ends.push(super::expire_time(&parsed));
     }
     ends.first().copied().ok_or_else(|| about(file, "holds no certificate"))

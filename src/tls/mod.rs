@@ -141,7 +141,10 @@ impl Ending {
             return;
         }
         let seconds = self.expire_time.0.div_euclid(1_000);
-        #[allow(clippy::cast_precision_loss, reason = "a gauge is a float; exact to the year 10^8")]
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "a gauge is a float; exact to the year 10^8"
+        )]
         gauge!(EXPIRES).set(seconds as f64);
         match state.1 {
             Validity::Good => {}
