@@ -170,3 +170,115 @@ fn unlisted(names: &[San]) -> Refused {
     };
     Refused::Rejected(message.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rcgen::{CertificateParams, KeyPair, SanType, date_time_ymd};
+
+    use super::*;
+    use crate::domain::caller::Scope;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn certificate(names: &[&str]) -> Vec<u8> {
+        let mut parameters = CertificateParams::default();
+        parameters.not_before = date_time_ymd(2020, 1, 1);
+        parameters.not_after = date_time_ymd(2030, 1, 1);
+        parameters.subject_alt_names = names
+            .iter()
+            .map(|name| match name.contains(':') {
+                true => SanType::URI((*name).try_into().unwrap()),
+                false => SanType::DnsName((*name).try_into().unwrap()),
+            })
+            .collect();
+        parameters.self_signed(&KeyPair::generate().unwrap()).unwrap().der().to_vec()
+    }
+
+    fn list(names: &[&str]) -> String {
+        let entry = |name: &&str| {
+            format!("  - san: {name}\n    scopes: [policy.read]\n    organizations: [acme]\n")
+        };
+        format!("clients:\n{}", names.iter().map(entry).collect::<String>())
+    }
+
+    /// On the last day of a certificate, a second before its end.
+    fn start(path: &Path) -> (Clients, Clock) {
+        let end = date_time_ymd(2030, 1, 1).unix_timestamp();
+        let clock = Clock::manual(Timestamp((end - 1) * 1_000));
+        let never = CancellationToken::new();
+        let interval = Duration::from_millis(1);
+        (Clients::start(path, interval, clock.clone(), never).unwrap(), clock)
+    }
+
+    #[tokio::test]
+    async fn aut_2_a_certificate_stands_for_the_first_of_its_names_that_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clients.yaml");
+        fs::write(&path, list(&["spiffe://acme.example/b", "c.example", "a.example"])).unwrap();
+        let (clients, clock) = start(&path);
+        let names = ["other.example", "C.example", "spiffe://acme.example/b"];
+        let der = certificate(&names);
+        for _ in ["parsed", "remembered"] {
+            let caller = clients.caller(&der).unwrap();
+            assert_eq!(caller.id(), "certificate:c.example");
+            assert!(caller.has_scope(Scope::PolicyRead) && !caller.has_scope(Scope::AccessWrite));
+        }
+        assert_eq!(clients.listed.load().remembered.load().len(), 1);
+
+        clock.advance(SECOND);
+        assert!(clients.caller(&der).is_ok(), "its last second");
+        clock.advance(SECOND);
+        assert!(matches!(clients.caller(&der), Err(Refused::Expired(_))));
+    }
+
+    #[tokio::test]
+    async fn aut_2_who_is_not_listed_is_nobody_and_told_so_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clients.yaml");
+        fs::write(&path, list(&["a.example"])).unwrap();
+        let (clients, _) = start(&path);
+        let refused = |der: &[u8]| match clients.caller(der) {
+            Err(Refused::Rejected(message)) => message.into_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert!(refused(&certificate(&["b.example"])).contains("`b.example`, is not a listed"));
+        let several = refused(&certificate(&["b.example", "https://a.example/"]));
+        assert!(several.contains("`b.example`, `https://a.example/`"), "{several}");
+        assert!(refused(&certificate(&[])).contains("neither a URI nor a DNS name"));
+        assert!(refused(b"no certificate").contains("cannot be read"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_taken_off_the_list_is_unknown_from_then_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clients.yaml");
+        fs::write(&path, list(&["a.example"])).unwrap();
+        let (clients, _) = start(&path);
+        let der = certificate(&["a.example"]);
+        assert!(clients.caller(&der).is_ok());
+        fs::write(&path, list(&["b.example"])).unwrap();
+        let gone = async {
+            while clients.caller(&der).is_ok() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), gone).await.unwrap();
+        assert!(clients.caller(&certificate(&["b.example"])).is_ok());
+    }
+
+    #[test]
+    fn a_list_that_cannot_be_read_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clients.yaml");
+        let start = || {
+            let clock = Clock::manual(Timestamp(0));
+            Clients::start(&path, SECOND, clock, CancellationToken::new()).unwrap_err().to_string()
+        };
+        assert!(start().contains("cannot read `"));
+        fs::write(&path, "clients:\n  - sans: a\n").unwrap();
+        let refused = start();
+        assert!(refused.contains("is no list of clients: ") && refused.contains("line 2"));
+    }
+}

@@ -88,19 +88,32 @@ fn san<'de, D: Deserializer<'de>>(from: D) -> Result<San, D::Error> {
     San::parse(&text).ok_or_else(|| D::Error::invalid_value(Unexpected::Str(&text), &expected))
 }
 
-fn organizations<'de, D: Deserializer<'de>>(from: D) -> Result<Organizations, D::Error> {
-    let listed = Vec::<String>::deserialize(from)?;
-    if listed.iter().any(|id| id == ALL) {
-        return match listed.len() {
-            1 => Ok(Organizations::All),
-            _ => Err(D::Error::custom("`*` is every organization, and stands alone")),
-        };
+/// An organization, or every one.
+struct ListedOrganization(Option<OrganizationId>);
+
+impl<'de> Deserialize<'de> for ListedOrganization {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let id = String::deserialize(from)?;
+        if id == ALL {
+            return Ok(Self(None));
+        }
+        let parsed = id.parse();
+        parsed
+            .map(|id| Self(Some(id)))
+            .map_err(|error| D::Error::custom(format!("organization `{id}` {error}")))
     }
-    let parse = |id: &String| {
-        id.parse().map_err(|error| D::Error::custom(format!("organization `{id}` {error}")))
-    };
-    let ids: Result<BTreeSet<OrganizationId>, _> = listed.iter().map(parse).collect();
-    ids.map(Organizations::These)
+}
+
+fn organizations<'de, D: Deserializer<'de>>(from: D) -> Result<Organizations, D::Error> {
+    let listed = Vec::<ListedOrganization>::deserialize(from)?;
+    let number = listed.len();
+    let ids: BTreeSet<_> = listed.into_iter().filter_map(|ListedOrganization(id)| id).collect();
+    // Whoever names an organization does not mean all.
+    match number - ids.len() {
+        0 => Ok(Organizations::These(ids)),
+        1 if number == 1 => Ok(Organizations::All),
+        _ => Err(D::Error::custom("an organization is listed twice, or `*` beside others")),
+    }
 }
 
 /// Reads the file. Errors say where in it they are.
@@ -175,7 +188,7 @@ mod tests {
         for (second, what, line) in [
             (entry("ci", "[policy.reed]", "[acme]"), "`policy.reed` is no scope", "line 6"),
             (entry("ci", "[]", "['a b']"), "organization `a b`", "line 7"),
-            (entry("ci", "[]", "[acme, '*']"), "stands alone", "line 7"),
+            (entry("ci", "[]", "[acme, '*']"), "`*` beside others", "line 5"),
             (entry("'*.acme.example'", "[]", "[]"), "without `*`", "line 5"),
             (entry("'a b'", "[]", "[]"), "a DNS name", "line 5"),
             (entry("spiffe:planner", "[]", "[]"), "a URI such as", "line 5"),

@@ -126,3 +126,109 @@ async fn pause(error: &io::Error) {
         tokio::time::sleep(ACCEPT_PAUSE).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::pin::pin;
+    use std::sync::Arc;
+
+    use arc_swap::ArcSwap;
+    use futures::StreamExt as _;
+    use rustls::crypto::aws_lc_rs;
+    use rustls::pki_types::CertificateDer;
+    use rustls::{ClientConfig, RootCertStore};
+    use tokio::io::AsyncReadExt as _;
+    use tokio_rustls::TlsConnector;
+
+    use super::super::built;
+    use super::*;
+    use crate::reload::Content;
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+
+    /// A listener with its certificate.
+    struct Site {
+        listener: TcpListener,
+        address: SocketAddr,
+        tls: Tls,
+        trusted: CertificateDer<'static>,
+    }
+
+    async fn site() -> Site {
+        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let content = |text: String| Content { path: "x".into(), bytes: text.into_bytes() };
+        let contents = [content(made.cert.pem()), content(made.signing_key.serialize_pem())];
+        let tls = Tls(Arc::new(ArcSwap::new(built(&contents).unwrap().config)));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Site { listener, address, tls, trusted: made.cert.der().clone() }
+    }
+
+    async fn shake_hands(address: SocketAddr, trusted: CertificateDer<'static>) {
+        let mut roots = RootCertStore::empty();
+        roots.add(trusted).unwrap();
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let connection = TcpStream::connect(address).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, connection).await.unwrap();
+    }
+
+    /// Waits until the server has closed a connection on which nothing was said.
+    async fn closed(mut connection: TcpStream) {
+        let read = connection.read(&mut [0; 16]).await;
+        assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    }
+
+    #[tokio::test]
+    async fn who_never_finishes_a_handshake_holds_up_nobody() {
+        let Site { listener, address, tls, trusted } = site().await;
+        let bounds = Bounds { time: HOUR, number: 10 };
+        let stopping = CancellationToken::new();
+        let mut incoming = pin!(bounded(listener, tls, stopping.clone(), bounds));
+        let silent = TcpStream::connect(address).await.unwrap();
+        let (accepted, ()) = tokio::join!(incoming.next(), shake_hands(address, trusted));
+        assert!(accepted.unwrap().is_ok());
+        // Nor does it hold up the end.
+        stopping.cancel();
+        assert!(incoming.next().await.is_none());
+        closed(silent).await;
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    }
+
+    #[tokio::test]
+    async fn bad_2_a_handshake_has_a_longest_time() {
+        let Site { listener, address, tls, .. } = site().await;
+        let bounds = Bounds { time: Duration::from_millis(20), number: 10 };
+        let _incoming = bounded(listener, tls, CancellationToken::new(), bounds);
+        closed(TcpStream::connect(address).await.unwrap()).await;
+    }
+
+    #[tokio::test]
+    async fn bad_2_of_too_many_handshakes_the_oldest_is_given_up() {
+        let Site { listener, address, tls, trusted } = site().await;
+        let bounds = Bounds { time: HOUR, number: 2 };
+        let mut incoming = pin!(bounded(listener, tls, CancellationToken::new(), bounds));
+        let oldest = TcpStream::connect(address).await.unwrap();
+        let _second = TcpStream::connect(address).await.unwrap();
+        let _third = TcpStream::connect(address).await.unwrap();
+        closed(oldest).await;
+        let (accepted, ()) = tokio::join!(incoming.next(), shake_hands(address, trusted));
+        assert!(accepted.unwrap().is_ok());
+    }
+
+    #[tokio::test]
+    async fn when_nobody_takes_connections_any_more_none_are_accepted() {
+        let Site { listener, address, tls, .. } = site().await;
+        let bounds = Bounds { time: HOUR, number: 10 };
+        let incoming = bounded(listener, tls, CancellationToken::new(), bounds);
+        let silent = TcpStream::connect(address).await.unwrap();
+        drop(incoming);
+        closed(silent).await;
+    }
+}

@@ -111,3 +111,59 @@ fn roots(file: &Content) -> Result<RootCertStore, String> {
 fn about(file: &Content, what: &str) -> String {
     format!("`{}` {what}", file.path.display())
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey, generate_simple_self_signed};
+
+    use super::*;
+
+    fn content(name: &str, text: &str) -> Content {
+        Content { path: name.into(), bytes: text.as_bytes().to_vec() }
+    }
+
+    fn pair() -> (String, String) {
+        let made = generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+        let CertifiedKey { cert, signing_key } = made;
+        (cert.pem(), signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn what_fits_together_is_built() {
+        let (certificate, key) = pair();
+        let (certificate, key) = (content("c.pem", &certificate), content("k.pem", &key));
+        let plain = build(&certificate, &key, None).unwrap();
+        assert_eq!(plain.config.alpn_protocols, [b"h2"]);
+        build(&certificate, &key, Some(&certificate)).unwrap();
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_the_file_and_without_the_key() {
+        let (certificate, key) = pair();
+        let (other, _) = pair();
+        let cut =
+            |pem: &str| pem.lines().take(2).map(|line| format!("{line}\n")).collect::<String>();
+        let no_der = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let chain = format!("{certificate}{no_der}");
+        let secret = key.lines().nth(1).unwrap();
+        for (certificate, key, ca, expected) in [
+            ("", key.as_str(), None, "`c.pem` holds no certificate"),
+            (&key, &key, None, "`c.pem` holds no certificate"),
+            (&cut(&certificate), &key, None, "`c.pem` is not PEM that can be read"),
+            (&chain, &key, None, "`c.pem` has a malformed certificate 2"),
+            (&certificate, "", None, "`k.pem` holds no private key"),
+            (&certificate, &certificate, None, "`k.pem` holds no private key"),
+            (&certificate, &cut(&key), None, "`k.pem` is not PEM that can be read"),
+            (&other, &key, None, "`k.pem` is not the key of the certificate in `c.pem`"),
+            (&certificate, &key, Some(""), "`a.pem` holds no certificate"),
+            (&certificate, &key, Some(no_der), "`a.pem` has a malformed certificate"),
+        ] {
+            let ca = ca.map(|ca| content("a.pem", ca));
+            let refused =
+                build(&content("c.pem", certificate), &content("k.pem", key), ca.as_ref());
+            let refused = refused.unwrap_err();
+            assert!(refused.contains(expected), "{refused}");
+            assert!(!refused.contains(secret), "{refused}");
+        }
+    }
+}

@@ -159,3 +159,30 @@ impl Ending {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_certificate_is_told_beforehand_and_once() {
+        const DAY: Duration = Duration::from_secs(24 * 3_600);
+        let clock = Clock::manual(Timestamp(0));
+        let expire_time = Timestamp(millis(30 * DAY));
+        let mut ending = Ending { clock: clock.clone(), expire_time, told: None };
+        for (days, expected) in [
+            (22, Validity::Good),
+            (1, Validity::EndsSoon),
+            (6, Validity::EndsSoon),
+            (1, Validity::Expired),
+        ] {
+            clock.advance(days * DAY);
+            assert_eq!(ending.validity(), expected, "{days} days later");
+            ending.tell();
+            assert_eq!(ending.told, Some((expire_time, expected)));
+        }
+        // Renewed.
+        ending.expire_time = Timestamp(millis(90 * DAY));
+        assert_eq!(ending.validity(), Validity::Good);
+    }
+}
