@@ -5,7 +5,7 @@ use std::fmt;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
+use rustls::{CertificateError, InvalidMessage};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 /// Whom the client of an encrypted connection trusts, and who it says it is.
@@ -79,36 +79,51 @@ fn has_certificates(pem: &[u8]) -> Result<(), &'static str> {
 /// What went wrong with TLS, and what to do; none if it is about something else.
 pub(super) fn explain(error: &(dyn Error + 'static)) -> Option<(String, &'static str)> {
     let said = |what: &str, hint| Some((what.to_owned(), hint));
-    match find(error)? {
-        rustls::Error::InvalidCertificate(wrong) => Some(explain_certificate(wrong)),
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => {
+    match find(error) {
+        // Once there is a call, HTTP/2 hands on no more than the text.
+        None => Some(explain_alert(alert_in(error)?.as_str())),
+        Some(rustls::Error::AlertReceived(alert)) => Some(explain_alert(&format!("{alert:?}"))),
+        Some(rustls::Error::InvalidCertificate(wrong)) => Some(explain_certificate(wrong)),
+        Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
             said("it does not speak TLS", "write `http://` if it is not meant to be encrypted")
         }
-        rustls::Error::AlertReceived(alert) => match alert {
-            AlertDescription::UnknownCA
-            | AlertDescription::BadCertificate
-            | AlertDescription::DecryptError
-            | AlertDescription::CertificateUnknown => said(
-                "it does not accept the client certificate",
-                "show one of the authority that the server trusts, with `--client-cert`",
-            ),
-            AlertDescription::CertificateExpired => {
-                said("the client certificate has expired", "get a new one for `--client-cert`")
-            }
-            other => Some((format!("it ended the handshake: {other:?}"), "look into its log")),
-        },
-        rustls::Error::InconsistentKeys(_) => said(
+        Some(rustls::Error::InconsistentKeys(_)) => said(
             "the client's certificate and key do not belong together",
             "name the key of `--client-cert` with `--client-key`",
         ),
-        other => Some((format!("the handshake failed: {other}"), "look into its log")),
+        Some(other) => Some((format!("the handshake failed: {other}"), "look into its log")),
+    }
+}
+
+/// The name of the alert by which the other side ended the connection.
+fn alert_in(error: &(dyn Error + 'static)) -> Option<String> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some((_, alert)) = error.to_string().split_once("received fatal alert: ") {
+            return Some(alert.to_owned());
+        }
+        next = error.source();
+    }
+    None
+}
+
+fn explain_alert(alert: &str) -> (String, &'static str) {
+    match alert {
+        "UnknownCA" | "BadCertificate" | "DecryptError" | "CertificateUnknown" => (
+            "it does not accept the client certificate".to_owned(),
+            "show one of the authority that the server trusts, with `--client-cert`",
+        ),
+        "CertificateExpired" => {
+            ("the client certificate has expired".to_owned(), "get a new one for `--client-cert`")
+        }
+        other => (format!("it ended the connection: {other}"), "look into its log"),
     }
 }
 
 fn explain_certificate(wrong: &CertificateError) -> (String, &'static str) {
     use CertificateError as Wrong;
     let (what, hint) = match wrong {
-        Wrong::UnknownIssuer => (
+        Wrong::UnknownIssuer | Wrong::BadSignature => (
             "its certificate is not trusted".to_owned(),
             "name the authority that issued it with `--ca-cert`",
         ),

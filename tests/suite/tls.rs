@@ -102,8 +102,12 @@ async fn aut_2_a_client_certificate_tells_who_calls_and_what_they_may() {
     };
     let operator = channel(&["other.example", "admin.acme.example"]).await;
     let create = |id: &str| v1::CreateOrganizationRequest {
-        organization: id.to_owned(),
-        display_name: id.to_owned(),
+        organization: Some(v1::Organization {
+            id: id.to_owned(),
+            display_name: id.to_owned(),
+            preset: "initiative_planning".to_owned(),
+            ..v1::Organization::default()
+        }),
         ..v1::CreateOrganizationRequest::default()
     };
     for id in ["acme", "zeta"] {
@@ -270,8 +274,8 @@ async fn a_broken_certificate_changes_nothing_and_is_said_once() {
     let server_uri = format!("https://localhost:{}", address.port());
     let ca = folder.write("trusted.pem", &authority.pem()).display().to_string();
     let asked = ["health", "--server", &server_uri, "--ca-cert", &ca];
-    let (status, output, _) = run(&asked);
-    assert_eq!((status, output.as_str()), (0, "serving\n"));
+    let (status, output, error) = run(&asked);
+    assert_eq!((status, output.as_str()), (0, "serving\n"), "{error}");
     let (status, _, error) = run(&["health", "--server", &server_uri, "--ca-cert", &key]);
     assert_eq!(status, 2, "{error}");
     assert!(error.contains("key.pem` holds no certificate in PEM"), "{error}");
