@@ -167,7 +167,8 @@ impl Authenticator {
         Self(Arc::new(Means::Credentials(Box::new(credentials))))
     }
 
-    /// Who calls: a token goes before a certificate (DER), which a handshake has verified. Waits, and at most for a fetch of keys, only if the token names an unknown one.
+    /// Who calls: a token goes before a certificate (DER), which a handshake has verified. Waits,
+    /// and at most for a fetch of keys, only if the token names an unknown one.
     ///
     /// # Errors
     /// The credential is missing, or is not good, or nobody can tell yet.

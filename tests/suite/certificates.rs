@@ -125,9 +125,11 @@ impl Folder {
         self.0.path().join(name)
     }
 
+    /// Puts a whole file in the place of another.
     pub fn write(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.path(name);
-        fs::write(&path, text).expect("a file");
+        let (written, path) = (self.path("written"), self.path(name));
+        fs::write(&written, text).expect("a file");
+        fs::rename(&written, &path).expect("the same folder");
         path
     }
 
