@@ -3,6 +3,7 @@
 //!
 //! Exit status: 0 allowed or done, 1 denied or differing, 2 error.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::builder::BoolishValueParser;
@@ -10,7 +11,7 @@ use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, S
 
 use crate::config::Config;
 use crate::domain::Subject;
-use crate::grpc::client::{CallError, Client};
+use crate::grpc::client::{CallError, Client, ClientTls};
 
 pub mod apply;
 mod check;
@@ -55,7 +56,7 @@ enum Command {
 /// What every client command can be told.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ClientArguments {
-    /// The server to talk to
+    /// The server to talk to, `http://host:port` or `https://host:port`
     #[arg(long, env = "PORTCULLIS_SERVER", value_name = "URI")]
     #[arg(default_value = "http://127.0.0.1:50051")]
     pub server: String,
@@ -67,6 +68,18 @@ pub(crate) struct ClientArguments {
     #[command(flatten)]
     pub credential: credential::CredentialArguments,
 
+    /// Trust servers of these authorities (PEM) instead of those that this machine trusts
+    #[arg(long, env = "PORTCULLIS_CA_CERT", value_name = "FILE")]
+    pub ca_cert: Option<PathBuf>,
+
+    /// Show this certificate (PEM) to the server
+    #[arg(long, env = "PORTCULLIS_CLIENT_CERT", value_name = "FILE", requires = "client_key")]
+    pub client_cert: Option<PathBuf>,
+
+    /// The private key of `--client-cert` (PEM)
+    #[arg(long, env = "PORTCULLIS_CLIENT_KEY", value_name = "FILE", requires = "client_cert")]
+    pub client_key: Option<PathBuf>,
+
     /// Print JSON, for programs
     #[arg(long, env = "PORTCULLIS_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
@@ -74,13 +87,32 @@ pub(crate) struct ClientArguments {
 
 impl ClientArguments {
     async fn connect(&self) -> Result<Client, Failure> {
-        let token = self.credential.token()?;
-        let client = Client::connect(&self.server, self.actor.as_ref()).await?;
+        let (token, tls) = (self.credential.token()?, self.tls()?);
+        let client = Client::connect(&self.server, self.actor.as_ref(), &tls).await?;
         Ok(match token {
             Some(token) => client.with_token(&token)?,
             None => client,
         })
     }
+
+    fn tls(&self) -> Result<ClientTls, Failure> {
+        let mut tls = ClientTls::default();
+        if let Some(path) = &self.ca_cert {
+            let unusable = |why| Failure::Text(format!("`{}` {why}", path.display()));
+            tls = tls.trusting(&read(path)?).map_err(unusable)?;
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_cert, &self.client_key) {
+            let files = format!("`{}` or `{}`", certificate.display(), key.display());
+            let unusable = |why| Failure::Text(format!("{files} {why}"));
+            tls = tls.showing(&read(certificate)?, &read(key)?).map_err(unusable)?;
+        }
+        Ok(tls)
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    let unread = |error| Failure::Text(format!("cannot read `{}`: {error}", path.display()));
+    std::fs::read(path).map_err(unread)
 }
 
 fn parse_actor(text: &str) -> Result<Subject, String> {

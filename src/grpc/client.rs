@@ -12,7 +12,8 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-use super::code;
+pub use super::client_tls::ClientTls;
+use super::{client_tls, code};
 use crate::domain::Subject;
 use crate::proto::v1;
 use crate::proto::v1::access_settings_service_client::AccessSettingsServiceClient;
@@ -55,22 +56,37 @@ pub struct CallError {
 }
 
 impl Client {
-    /// Connects to `http://host:port`; the scheme may be left out. No actor: the system.
+    /// Connects to `http://host:port` or `https://host:port`; without a scheme it is not encrypted.
+    /// No actor: the system.
     ///
     /// # Errors
-    /// The address is none, or nobody answers there within five seconds.
-    pub async fn connect(server: &str, actor: Option<&Subject>) -> Result<Self, CallError> {
-        let server = match server.split_once("://") {
-            None => format!("http://{server}"),
-            Some(("http", _)) => server.to_owned(),
-            Some(_) => return Err(CallError::address(server, "only `http` is supported")),
+    /// The address is none, nobody answers there within five seconds, or one of the two does not
+    /// trust the other.
+    pub async fn connect(
+        server: &str,
+        actor: Option<&Subject>,
+        tls: &ClientTls,
+    ) -> Result<Self, CallError> {
+        let (server, encrypted) = match server.split_once("://") {
+            None => (format!("http://{server}"), false),
+            Some(("http", _)) => (server.to_owned(), false),
+            Some(("https", _)) => (server.to_owned(), true),
+            Some(_) => return Err(CallError::address(server, "neither `http` nor `https`")),
         };
+        if tls.is_set() && !encrypted {
+            let why = "certificates are for encrypted connections, `https://`";
+            return Err(CallError::address(&server, why));
+        }
         // An id has no character that a header could not carry, so this never fails.
         let actor = actor.and_then(|actor| actor.to_string().parse().ok());
-        let endpoint = Endpoint::from_shared(server.clone())
+        let mut endpoint = Endpoint::from_shared(server.clone())
             .map_err(|error| CallError::address(&server, &error.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true);
+        if encrypted {
+            let configured = endpoint.tls_config(tls.config());
+            endpoint = configured.map_err(|error| CallError::unreachable(&server, &error))?;
+        }
         match endpoint.connect().await {
             Ok(channel) => Ok(Self { channel, server, actor, authorization: None }),
             Err(error) => Err(CallError::unreachable(&server, &error)),
@@ -197,7 +213,7 @@ impl CallError {
         Self {
             code: "INVALID_ARGUMENT",
             message: format!("`--server {server}` is no address of a server: {why}"),
-            hint: Some("write `http://127.0.0.1:50051`".to_owned()),
+            hint: Some("write `http://127.0.0.1:50051` or `https://host:port`".to_owned()),
             ..Self::default()
         }
     }
@@ -207,18 +223,22 @@ impl CallError {
             let io = cause.downcast_ref::<std::io::Error>();
             io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
         });
-        let why = causes(error).last().map(ToString::to_string).unwrap_or_default();
-        Self {
-            code: "UNAVAILABLE",
-            message: match refused {
-                true => format!("no server answers at `{server}`"),
-                false => format!("the server at `{server}` cannot be reached: {why}"),
-            },
-            hint: Some(
-                "start one with `portcullis serve`, or name another with `--server`".to_owned(),
+        let (message, hint) = match client_tls::explain(error) {
+            Some((what, hint)) => (format!("the server at `{server}`: {what}"), hint),
+            None if refused => (
+                format!("no server answers at `{server}`"),
+                "start one with `portcullis serve`, or name another with `--server`",
             ),
-            ..Self::default()
-        }
+            None => {
+                let why = causes(error).last().map(ToString::to_string).unwrap_or_default();
+                let hint = match server.starts_with("http:") {
+                    true => "write `https://` if it encrypts its connections",
+                    false => "name another server with `--server`",
+                };
+                (format!("the server at `{server}` cannot be reached: {why}"), hint)
+            }
+        };
+        Self { code: "UNAVAILABLE", message, hint: Some(hint.to_owned()), ..Self::default() }
     }
 
     fn from_status(status: &Status) -> Self {
@@ -325,10 +345,12 @@ mod tests {
     async fn where_nobody_listens_it_says_how_to_start_a_server() {
         // Bound and dropped: nobody listens on this port any more.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = Client::connect(&port.to_string(), None).await.unwrap_err();
+        let error =
+            Client::connect(&port.to_string(), None, &ClientTls::default()).await.unwrap_err();
         assert!(error.message.starts_with("no server answers at"), "{error}");
         assert!(error.to_string().contains("`portcullis serve`"), "{error}");
-        let error = Client::connect("https://localhost:1", None).await.unwrap_err();
-        assert!(error.to_string().contains("only `http`"), "{error}");
+        let tls = ClientTls::default();
+        let error = Client::connect("ftp://localhost:1", None, &tls).await.unwrap_err();
+        assert!(error.to_string().contains("neither `http` nor `https`"), "{error}");
     }
 }
