@@ -1,5 +1,6 @@
 //! Our own client: the one place of the command line that knows tonic.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use crate::domain::Subject;
 use crate::proto::v1;
 use crate::proto::v1::access_settings_service_client::AccessSettingsServiceClient;
 use crate::proto::v1::directory_service_client::DirectoryServiceClient;
+use crate::proto::v1::event_service_client::EventServiceClient;
 use crate::proto::v1::membership_service_client::MembershipServiceClient;
 use crate::proto::v1::policy_service_client::PolicyServiceClient;
 use crate::proto::v1::portfolio_service_client::PortfolioServiceClient;
@@ -49,6 +51,8 @@ pub struct CallError {
     pub reason: Option<String>,
     /// What was wrong.
     pub message: String,
+    /// What the reason is about, by name, as the reason's documentation says.
+    pub metadata: BTreeMap<String, String>,
     /// The malformed fields: path, and what is accepted.
     pub violations: Vec<(String, String)>,
     /// What to do about it.
@@ -177,23 +181,50 @@ macro_rules! calls {
 
 calls! {
     PolicyServiceClient: check_permission(CheckPermissionRequest) -> CheckPermissionResponse;
+    PolicyServiceClient: explain_permission(ExplainPermissionRequest) -> ExplainPermissionResponse;
+    PolicyServiceClient:
+        list_accessible_portfolios(ListAccessiblePortfoliosRequest)
+            -> ListAccessiblePortfoliosResponse;
     PortfolioServiceClient: create_portfolio(CreatePortfolioRequest) -> CreatePortfolioResponse;
     PortfolioServiceClient: get_portfolio(GetPortfolioRequest) -> GetPortfolioResponse;
+    PortfolioServiceClient: list_portfolios(ListPortfoliosRequest) -> ListPortfoliosResponse;
+    PortfolioServiceClient: update_portfolio(UpdatePortfolioRequest) -> UpdatePortfolioResponse;
+    PortfolioServiceClient: delete_portfolio(DeletePortfolioRequest) -> DeletePortfolioResponse;
     AccessSettingsServiceClient:
         get_access_settings(GetAccessSettingsRequest) -> GetAccessSettingsResponse;
     AccessSettingsServiceClient:
         update_access_settings(UpdateAccessSettingsRequest) -> UpdateAccessSettingsResponse;
     MembershipServiceClient: add_members(AddMembersRequest) -> AddMembersResponse;
     MembershipServiceClient: get_member(GetMemberRequest) -> GetMemberResponse;
+    MembershipServiceClient: list_members(ListMembersRequest) -> ListMembersResponse;
     MembershipServiceClient: update_member(UpdateMemberRequest) -> UpdateMemberResponse;
+    MembershipServiceClient: remove_member(RemoveMemberRequest) -> RemoveMemberResponse;
     DirectoryServiceClient:
         create_organization(CreateOrganizationRequest) -> CreateOrganizationResponse;
     DirectoryServiceClient: get_organization(GetOrganizationRequest) -> GetOrganizationResponse;
+    DirectoryServiceClient:
+        update_organization(UpdateOrganizationRequest) -> UpdateOrganizationResponse;
     DirectoryServiceClient: upsert_users(UpsertUsersRequest) -> UpsertUsersResponse;
     DirectoryServiceClient: get_user(GetUserRequest) -> GetUserResponse;
+    DirectoryServiceClient: list_users(ListUsersRequest) -> ListUsersResponse;
+    DirectoryServiceClient: deactivate_user(DeactivateUserRequest) -> DeactivateUserResponse;
+    DirectoryServiceClient: reactivate_user(ReactivateUserRequest) -> ReactivateUserResponse;
+    DirectoryServiceClient: set_site_role(SetSiteRoleRequest) -> SetSiteRoleResponse;
+    DirectoryServiceClient:
+        upsert_service_accounts(UpsertServiceAccountsRequest) -> UpsertServiceAccountsResponse;
+    DirectoryServiceClient:
+        list_service_accounts(ListServiceAccountsRequest) -> ListServiceAccountsResponse;
+    DirectoryServiceClient:
+        deactivate_service_account(DeactivateServiceAccountRequest)
+            -> DeactivateServiceAccountResponse;
     DirectoryServiceClient: upsert_group(UpsertGroupRequest) -> UpsertGroupResponse;
     DirectoryServiceClient: get_group(GetGroupRequest) -> GetGroupResponse;
+    DirectoryServiceClient: list_groups(ListGroupsRequest) -> ListGroupsResponse;
+    DirectoryServiceClient: delete_group(DeleteGroupRequest) -> DeleteGroupResponse;
     DirectoryServiceClient: add_group_members(AddGroupMembersRequest) -> AddGroupMembersResponse;
+    DirectoryServiceClient:
+        remove_group_members(RemoveGroupMembersRequest) -> RemoveGroupMembersResponse;
+    EventServiceClient: list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
 }
 
 impl CallError {
@@ -251,6 +282,9 @@ impl CallError {
             code: code::name(status.code()),
             reason: info.map(|info| info.reason.clone()),
             message: status.message().to_owned(),
+            metadata: info
+                .map(|info| info.metadata.clone().into_iter().collect())
+                .unwrap_or_default(),
             violations: violations.map(|v| (v.field.clone(), v.description.clone())).collect(),
             hint: hint(info.map(|info| info.reason.as_str()), retry),
         }

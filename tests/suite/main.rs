@@ -21,6 +21,8 @@ mod certificates;
 mod change_log_coverage;
 mod cli_live;
 mod cli_offline;
+mod cli_questions;
+mod cli_round_trip;
 mod cluster;
 mod embedded_postgres;
 mod faults;
