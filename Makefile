@@ -14,7 +14,7 @@ run: ## build and start the server with a demo organization on its own PostgreSQ
 	@$(POSTGRES) && cargo run -- serve --demo
 
 test: ## build and run every test
-	@$(POSTGRES) && cargo test
+	@$(POSTGRES) && scripts/grpcurl >/dev/null && scripts/python-client >/dev/null && cargo test
 
 bench: ## measure a check against an empty call
 	@$(POSTGRES) && cargo bench
