@@ -86,7 +86,8 @@ fn nothing_is_unfinished_switched_off_or_slept_over() {
 
 #[test]
 fn no_text_knows_the_machine_it_was_written_on() {
-    let texts = ["rs", "proto", "sql", "toml", "yaml", "md", "run", "lint", "postgres", "buf"];
+    let texts =
+        ["rs", "proto", "sql", "toml", "yaml", "md", "run", "lint", "postgres", "buf", "py"];
     let places = ["src", "tests", "benches", "proto", "migrations", "docs", "demo", "scripts"];
     let roots = ["build.rs", "Cargo.toml", "Makefile", "README.md", "ARCHITECTURE.md", ".ci"];
     let places: Vec<&str> = places.into_iter().chain(roots).collect();

@@ -209,9 +209,11 @@ fn an_output_that_is_not_what_is_shown_is_found() {
 
 #[test]
 fn the_blocks_of_a_document_are_commands_and_what_they_print() {
-    let document = "text\n```sh\na\nb\n```\n\n```json\n{}\n```\n```sh\nc\n```\n```console\n$ d\n```\n";
+    let document =
+        "text\n```sh\na\nb\n```\n\n```json\n{}\n```\n```sh\nc\n```\n```console\n$ d\n```\n";
     let examples = examples(document);
-    let read = |at: usize| (examples[at].line, &*examples[at].command, examples[at].shown.as_deref());
+    let read =
+        |at: usize| (examples[at].line, &*examples[at].command, examples[at].shown.as_deref());
     assert_eq!(read(0), (3, "a\nb\n", Some("{}\n")));
     assert_eq!(read(1), (11, "c\n", None));
     assert_eq!(examples.len(), 2);
