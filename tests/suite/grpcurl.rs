@@ -9,7 +9,6 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::cluster::database;
-use crate::harness::TestServer;
 use crate::program::{Serving, told};
 use crate::raw::Contract;
 use crate::tools::{JWT, installed, operator};
@@ -92,7 +91,7 @@ fn is_like<T>(
     }
 }
 
-fn line_is_like(shown: &Vec<char>, printed: &Vec<char>) -> bool {
+fn line_is_like(shown: &[char], printed: &[char]) -> bool {
     is_like(shown, printed, |shown| *shown == '…', |a, b| a == b)
 }
 
@@ -101,7 +100,7 @@ fn output_is_like(shown: &str, printed: &str) -> bool {
         let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
         text.lines().map(|line| words(line).chars().collect()).collect()
     };
-    is_like(&lines(shown), &lines(printed), |line| line == &['…'], line_is_like)
+    is_like(&lines(shown), &lines(printed), |line| line == &['…'], |a, b| line_is_like(a, b))
 }
 
 /// Runs one example after another, each with the variables that the ones before have set.
@@ -152,7 +151,7 @@ fn search_path(grpcurl: &Path) -> String {
 #[tokio::test]
 async fn the_document_of_grpcurl_is_true() {
     let Some(grpcurl) = installed("grpcurl") else { return };
-    let database = database().await;
+    let (own, other) = (database().await, database().await);
     let (folder, _) = operator();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
@@ -160,12 +159,13 @@ async fn the_document_of_grpcurl_is_true() {
     std::fs::write(path("server.key"), certificate.signing_key.serialize_pem()).unwrap();
     let (keys, cert, key) = (path("dev.pem.jwks.json"), path("ca.pem"), path("server.key"));
     let tls = ["--jwt-keys", &keys, "--tls-cert", &cert, "--tls-key", &key];
-    let server = Serving::start(&database.url, &[&JWT[..], &tls].concat());
+    let server = Serving::start(&own.url, &[&JWT[..], &tls].concat());
     let (_, port) = server.uri.rsplit_once(':').unwrap();
-    let plain = TestServer::start().await;
+    let plain = Serving::start(&other.url, &[]);
 
-    let (server, plain) = (format!("localhost:{port}"), plain.running.address().to_string());
-    let set = [("SERVER", server.as_str()), ("PLAIN", &plain), ("CA", "ca.pem")];
+    let server = format!("localhost:{port}");
+    let (_, plain) = plain.uri.rsplit_once('/').unwrap();
+    let set = [("SERVER", server.as_str()), ("PLAIN", plain), ("CA", "ca.pem")];
     let shell = Shell { folder, path: search_path(&grpcurl) };
     // Later examples build on earlier ones: the first complaint is the one that matters.
     let wrong = examples(&document()).iter().find_map(|example| shell.complaint(example, &set));
