@@ -501,7 +501,9 @@ async fn a_fact_that_is_not_logged_is_noticed() {
         ("UPDATE grants SET expire_time = now() WHERE NOT ownership", true),
         ("UPDATE portfolios SET visibility = 'private'", true),
         ("DELETE FROM role_permissions WHERE role = 'viewer'", true),
-        ("INSERT INTO service_accounts VALUES ('ci', 'acme', 'CI', false)", true),
+        ("INSERT INTO service_accounts VALUES ('cd', 'acme', 'CD', false)", true),
+        ("UPDATE service_accounts SET deactivated = true WHERE id = 'ci'", true),
+        ("INSERT INTO organization_administrators VALUES ('acme', 'bob')", true),
         ("UPDATE permissions SET internal_only = true WHERE name = 'epic.view'", true),
         // These are no facts.
         ("UPDATE portfolios SET display_name = 'x', version = version + 1", false),
