@@ -1,5 +1,6 @@
+DROP INDEX grants_by_member;
 DROP INDEX change_log_by_portfolio, change_log_by_organization, change_log_by_subject, change_log_by_actor;
-ALTER TABLE change_log DROP COLUMN portfolio, DROP COLUMN subject, DROP COLUMN as_administrator;
+ALTER TABLE change_log DROP COLUMN portfolio, DROP COLUMN subject, DROP COLUMN as_administrator, DROP COLUMN home_organization;
 DROP TABLE organization_administrators;
 ALTER TABLE organizations
     DROP COLUMN outsider_site_role,

@@ -15,6 +15,37 @@ pub struct Page<K> {
     pub after: Option<K>,
 }
 
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T, K> {
+    /// The rows, in the list's order.
+    pub rows: Vec<T>,
+    /// The key of the last row, if more follow.
+    pub next: Option<K>,
+}
+
+impl<K: Clone> Page<K> {
+    /// One row more than is wanted: it tells whether there is a next page.
+    #[must_use]
+    pub fn wider(&self) -> Self {
+        Self { size: self.size.saturating_add(1), after: self.after.clone() }
+    }
+
+    /// The page, of the rows that [`Page::wider`] brought.
+    pub fn cut<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Listed<T, K> {
+        let more = rows.len() > self.size;
+        rows.truncate(self.size);
+        let next = if more { rows.last().map(key) } else { None };
+        Listed { rows, next }
+    }
+
+    /// How many rows SQL is to bring.
+    #[must_use]
+    pub fn limit(&self) -> i64 {
+        i64::try_from(self.size).unwrap_or(i64::MAX)
+    }
+}
+
 /// A page token that is none, or that belongs to another query.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("is no page token of this query; pass back the last response's, arguments unchanged")]

@@ -1,5 +1,7 @@
 //! Grants: who has which role on what (MEM-1).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
@@ -14,9 +16,11 @@ use crate::domain::membership::{Grant, GrantSource};
 use crate::domain::role::MANAGER;
 use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp, UserId};
 
-#[derive(Queryable)]
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = grants, check_for_backend(diesel::pg::Pg))]
 struct Row {
     id: Uuid,
+    portfolio: String,
     role: String,
     source: String,
     ownership: bool,
@@ -38,25 +42,17 @@ impl Transaction {
         portfolio: &PortfolioId,
         subjects: &[Subject],
     ) -> Result<Vec<Grant>, Error> {
+        // Both columns of the index: the portfolio may have many more.
+        let kinds: BTreeSet<&str> = subjects.iter().map(Subject::kind).collect();
         let rows: Vec<Row> = grants::table
             .filter(grants::portfolio.eq(portfolio.as_str()))
+            .filter(grants::subject_kind.eq_any(kinds))
             .filter(grants::subject_id.eq_any(subjects.iter().map(Subject::id)))
-            .select((
-                grants::id,
-                grants::role,
-                grants::source,
-                grants::ownership,
-                grants::start_time,
-                grants::expire_time,
-                grants::create_time,
-                grants::revoke_time,
-                grants::subject_kind,
-                grants::subject_id,
-            ))
+            .select(Row::as_select())
             .order((grants::create_time, grants::id))
             .load(self.connection())
             .await?;
-        let grants = rows.into_iter().map(|row| grant(portfolio, row));
+        let grants = rows.into_iter().map(grant);
         // A user and a group may share an id.
         let wanted = |grant: &Result<Grant, Error>| {
             grant.as_ref().map_or(true, |grant| subjects.contains(&grant.subject))
@@ -91,13 +87,13 @@ impl Transaction {
     }
 }
 
-fn grant(portfolio: &PortfolioId, row: Row) -> Result<Grant, Error> {
+fn grant(row: Row) -> Result<Grant, Error> {
     let corrupt = |what: String| Error::corrupt("grants", &row.id.to_string(), what);
     let subject = Subject::from_parts(&row.subject_kind, &row.subject_id);
     let source = GrantSource::parse(&row.source);
     Ok(Grant {
         id: row.id,
-        portfolio: portfolio.clone(),
+        portfolio: parse("grants", &row.portfolio)?,
         subject: subject.map_err(|error| corrupt(error.to_string()))?,
         role: parse("grants", &row.role)?,
         source: source.ok_or_else(|| corrupt("unknown source".to_owned()))?,
@@ -180,6 +176,50 @@ impl Write {
                 keys: vec![FactKey::Portfolio(grant.portfolio.clone())],
                 before: Value::Null,
                 after: json!([grant]),
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends every grant of a subject in an organization, whose scope it needs: one audit event for
+    /// each portfolio.
+    ///
+    /// # Errors
+    /// As [`Write::change_member`].
+    pub async fn revoke_grants_of(
+        &mut self,
+        organization: &OrganizationId,
+        subject: &Subject,
+    ) -> Result<(), Failure> {
+        let scope = Scope::Organization(organization.clone());
+        self.require(&scope)?;
+        let now = timestamps::to_sql(self.now());
+        let ended: Vec<Row> = diesel::update(grants::table)
+            .filter(grants::subject_kind.eq(subject.kind()))
+            .filter(grants::subject_id.eq(subject.id()))
+            .filter(grants::organization.eq(organization.as_str()))
+            .filter(grants::revoke_time.is_null())
+            .filter(grants::expire_time.is_null().or(grants::expire_time.gt(now)))
+            .set(grants::revoke_time.eq(now))
+            .returning(Row::as_returning())
+            .get_results(self.connection())
+            .await?;
+        let mut by_portfolio: BTreeMap<PortfolioId, Vec<Grant>> = BTreeMap::new();
+        for row in ended {
+            let was = Grant { revoke_time: None, ..grant(row)? };
+            by_portfolio.entry(was.portfolio.clone()).or_default().push(was);
+        }
+        for (portfolio, mut ended) in by_portfolio {
+            ended.sort_by_key(|grant| (grant.create_time, grant.id));
+            self.record(Change {
+                scope: scope.clone(),
+                what: "member.removed",
+                object: portfolio.to_string(),
+                portfolio: Some(portfolio.clone()),
+                subject: Some(subject.clone()),
+                keys: vec![FactKey::Portfolio(portfolio)],
+                before: json!(ended),
+                after: Value::Null,
             });
         }
         Ok(())
