@@ -7,10 +7,13 @@ mod access_settings;
 mod add_members;
 mod authorize;
 mod check;
+mod events;
 mod groups;
+mod list_members;
 mod members;
 mod organizations;
 mod portfolios;
+mod roles;
 mod users;
 
 use serde::Serialize;
@@ -21,10 +24,11 @@ use uuid::Uuid;
 pub use access_settings::UpdateAccessSettings;
 pub use add_members::{AddMembers, End};
 pub use check::{CheckPermission, Checked};
-pub use groups::{GroupMemberOutcome, GroupPage, UpsertGroup};
+pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use organizations::NewOrganization;
-pub use portfolios::{CreatePortfolio, DeletePortfolio};
+pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
+pub use roles::{OrganizationRole, RegisterPermission};
 pub use users::{UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
 
 pub use crate::cache::Requirement;

@@ -1,11 +1,11 @@
 use super::parse::{self, Violations};
 use super::{render as wire, status};
 use crate::app::{GroupMemberOutcome, UpsertGroup};
-use crate::config::{DEFAULT_PAGE_SIZE, Limits};
+use crate::config::Limits;
 use crate::domain::directory::Group;
-use crate::domain::page::{Page, decode_page_token};
-use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{GroupId, Subject};
+use crate::domain::page::Page;
+use crate::domain::refusal::Refusal;
+use crate::domain::{GroupId, OrganizationId, Subject};
 use crate::proto::v1;
 
 pub(super) fn upsert(
@@ -36,20 +36,37 @@ pub(super) fn get(
     let v1::GetGroupRequest { group, page_size, page_token } = request;
     let mut violations = Violations::default();
     let group: Option<GroupId> = violations.check(parse::id("group", &group));
-    let size = violations.check(self::page_size(page_size, limits.max_page_size));
-    let after = group.as_ref().and_then(|group| {
-        let wrong = |error| Refusal::field_because(Reason::PageTokenInvalid, "page_token", error);
-        violations.check(decode_page_token(&page_query(group), &page_token).map_err(wrong))
-    });
-    violations.finish((|| Some((group?, Page { size: size?, after: after? })))())
+    let query = group.as_ref().map(page_query).unwrap_or_default();
+    let page = violations.page((page_size, &page_token), &query, limits);
+    violations.finish(group.zip(page))
 }
 
-fn page_size(size: i32, most: usize) -> Result<usize, Refusal> {
-    match usize::try_from(size) {
-        Ok(0) => Ok(DEFAULT_PAGE_SIZE.min(most)),
-        Ok(size) => Ok(size.min(most)),
-        Err(_) => Err(Refusal::field("page_size", "must not be negative")),
+pub(super) fn list(
+    request: v1::ListGroupsRequest,
+    limits: &Limits,
+) -> Result<(OrganizationId, Page<GroupId>), Refusal> {
+    let v1::ListGroupsRequest { organization, page_size, page_token } = request;
+    let mut violations = Violations::default();
+    let organization = violations.check(parse::id("organization", &organization));
+    let query = organization.as_ref().map(list_query).unwrap_or_default();
+    let page = violations.page((page_size, &page_token), &query, limits);
+    violations.finish(organization.zip(page))
+}
+
+pub(super) fn delete(request: v1::DeleteGroupRequest) -> Result<GroupId, Refusal> {
+    let v1::DeleteGroupRequest { request_id: _, group, confirm_group } = request;
+    let mut violations = Violations::default();
+    let id = violations.check(parse::id("group", &group));
+    if group != confirm_group {
+        let description = "must repeat `group`: deletion is final";
+        violations.check::<()>(Err(Refusal::field("confirm_group", description)));
     }
+    violations.finish(id)
+}
+
+/// What a page token of an organization's groups is bound to.
+pub(super) fn list_query(organization: &OrganizationId) -> String {
+    format!("ListGroups {organization}")
 }
 
 /// What a page token of a group's members is bound to.
@@ -95,6 +112,7 @@ pub(super) fn render(group: Group) -> v1::Group {
 mod tests {
     use super::*;
     use crate::domain::page::encode_page_token;
+    use crate::domain::refusal::Reason;
 
     fn page(page_size: i32, page_token: &str) -> Result<(GroupId, Page<Subject>), Refusal> {
         let request = v1::GetGroupRequest {

@@ -5,9 +5,13 @@
 
 use std::str::FromStr;
 
+use serde::de::DeserializeOwned;
+
+use crate::config::{DEFAULT_PAGE_SIZE, Limits};
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::SiteRole;
 use crate::domain::ids::InvalidId;
+use crate::domain::page::{Page, decode_page_token};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{Subject, Timestamp, UserId};
 use crate::proto::v1;
@@ -39,6 +43,20 @@ impl Violations {
                 None
             }
         }
+    }
+
+    /// A page of a list: the size and the token as the request has them, `query` what the token is
+    /// bound to, which is the list's other arguments.
+    pub(super) fn page<K: DeserializeOwned>(
+        &mut self,
+        (size, token): (i32, &str),
+        query: &str,
+        limits: &Limits,
+    ) -> Option<Page<K>> {
+        let size = self.check(page_size(size, limits.max_page_size));
+        let wrong = |error| Refusal::field_because(Reason::PageTokenInvalid, "page_token", error);
+        let after = self.check(decode_page_token(query, token).map_err(wrong));
+        Some(Page { size: size?, after: after? })
     }
 
     /// The message, which must be there if nothing was wrong; or all that was.
@@ -196,6 +214,14 @@ pub(super) fn batch(field: &str, entries: usize, limit: usize) -> Result<(), Ref
         0 => Err(Refusal::field(field, "must have at least one entry")),
         1.. if entries > limit => Err(too_many(field, entries, limit)),
         _ => Ok(()),
+    }
+}
+
+fn page_size(size: i32, most: usize) -> Result<usize, Refusal> {
+    match usize::try_from(size) {
+        Ok(0) => Ok(DEFAULT_PAGE_SIZE.min(most)),
+        Ok(size) => Ok(size.min(most)),
+        Err(_) => Err(Refusal::field("page_size", "must not be negative")),
     }
 }
 

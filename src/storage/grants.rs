@@ -54,6 +54,7 @@ impl Transaction {
             .await?;
         let grants = rows.into_iter().map(grant);
         // A user and a group may share an id.
+        let subjects: BTreeSet<&Subject> = subjects.iter().collect();
         let wanted = |grant: &Result<Grant, Error>| {
             grant.as_ref().map_or(true, |grant| subjects.contains(&grant.subject))
         };

@@ -76,10 +76,8 @@ impl Transaction {
     }
 
     async fn permissions(&mut self, names: Option<&[&str]>) -> Result<Vec<Permission>, Error> {
-        let mut query = permissions::table
-            .order(permissions::ordinal)
-            .select(PERMISSION_COLUMNS)
-            .into_boxed();
+        let mut query =
+            permissions::table.order(permissions::ordinal).select(PERMISSION_COLUMNS).into_boxed();
         if let Some(names) = names {
             query = query.filter(permissions::name.eq_any(names));
         }
