@@ -424,6 +424,8 @@ async fn write_end_of_group(app: &App) {
     };
     app.add_members(&request(), &members).await.expect("add_members");
     app.delete_group(&request(), &inner).await.expect("delete_group");
+    let added = app.add_group_members(&request(), &id("outer"), &[Ok(id("user:cleo"))]).await;
+    added.expect("add_group_members");
 }
 
 async fn write_ends(app: &App) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use portcullis::app::{self, RegisterPermission};
+use portcullis::app::{self, RegisterPermission, UpsertGroup};
 use portcullis::domain::caller::{Actor, Caller, CallerKind, Organizations, Principal, Scope};
 use portcullis::domain::page::Page;
 use portcullis::domain::permission::Effect;
@@ -58,8 +58,9 @@ async fn catalog(client: &Client, page_size: i32) -> Vec<v1::CatalogPermission> 
 async fn server() -> TestServer {
     let server = TestServer::start().await;
     let given = server.given().organization("acme").user("ann").user("ben").external("eve");
+    let given = given.group("guests", &["user:eve"]);
     let given = given.portfolio("roadmap").owned_by("ann").with("user:ben", "contributor");
-    given.with("user:eve", "manager").await;
+    given.with("group:guests", "manager").await;
     server
 }
 
@@ -135,7 +136,7 @@ async fn rol_1_what_is_registered_is_known_everywhere_at_once_and_held_by_manage
     for client in [&there, &here] {
         for (who, expected) in [
             ("user:ann", DecisionReason::DirectGrant),
-            ("user:eve", DecisionReason::DirectGrant),
+            ("user:eve", DecisionReason::GroupGrant),
             ("user:ben", DecisionReason::PermissionMissing),
         ] {
             let answer = client.check_with(who, "budget.approve", "roadmap", None).await.unwrap();
@@ -251,7 +252,14 @@ async fn aut_3_a_person_reads_the_roles_of_organizations_that_know_them() {
     let mut fay = at_home("fay");
     fay.home_organization = None;
     house.app.upsert_users(&system(), &[Ok(eve), Ok(fay)]).await.unwrap();
-    house.managers(&["fay"]).await;
+    let guests = UpsertGroup {
+        id: Some(id("guests")),
+        organization: id("acme"),
+        display_name: "Guests".into(),
+    };
+    house.app.upsert_group(&system(), &guests).await.unwrap();
+    let fay = [Ok(id("user:fay"))];
+    house.app.add_group_members(&system(), &id("guests"), &fay).await.unwrap();
     let read = async |user: &str, organization: &str| {
         let context = by(CallerKind::EndUser(id(user)), Actor::User(id(user)));
         let context = app::Context { principal: context.principal, deadline: context.deadline };
@@ -262,7 +270,7 @@ async fn aut_3_a_person_reads_the_roles_of_organizations_that_know_them() {
         listed
     };
     assert_eq!(read("ann", "acme").await.unwrap().value.rows.len(), 4);
-    assert_eq!(read("fay", "acme").await.unwrap().value.rows.len(), 4, "by a grant");
+    assert_eq!(read("fay", "acme").await.unwrap().value.rows.len(), 4, "by a group");
     assert_eq!(why(read("eve", "acme").await), Reason::OrganizationNotFound);
     assert_eq!(why(read("ann", "nowhere").await), Reason::OrganizationNotFound);
 }

@@ -32,12 +32,12 @@ async fn names(client: &Client, filter: v1::MemberFilter) -> Vec<String> {
     list(client, request).await.expect("members").members.iter().map(name).collect()
 }
 
-/// `ann` owns it; `Ben`, `cid` (scheduled), `core`, `ci`; `dan` was removed, `eve` is external, and
-/// `fay` is deactivated.
+/// `ann` owns it; `Ben`, `cid` (scheduled), `core`, `ci`; `dan` was removed, and `fay` is
+/// deactivated.
 async fn server() -> TestServer {
     let server = TestServer::start().await;
     let given = server.given().organization("acme").user("ann").user("Ben").user("cid");
-    let given = given.user("dan").user("fay").external("eve").group("core", &["user:dan"]);
+    let given = given.user("dan").user("fay").user("eve").group("core", &["user:fay"]);
     given.portfolio("roadmap").owned_by("ann").await;
     service_account(&server.database.url, "ci").await;
     let system = server.system();
@@ -92,7 +92,7 @@ async fn mem_4_members_are_listed_with_all_that_is_known_of_them() {
     assert!(!ben.company.is_empty());
     assert_eq!(ben.grants[0].expire_time, Some(instant(end)));
     assert_eq!(ben.grants[0].role, "viewer");
-    assert_eq!(listed.members[3].company, "", "eve is at home nowhere");
+    assert_eq!(listed.members[5].company, "", "a group is at home nowhere");
     assert_eq!(listed.members[2].state(), AccessState::Scheduled);
     assert!(listed.members[4].deactivated);
     assert!(!listed.members[6].display_name.is_empty(), "a service account has a name");
