@@ -35,6 +35,7 @@
 //! | a rule that needs no database | [`domain`], in the file of its noun |
 //! | anything that changes a decision | [`policy`], and the oracle of the tests |
 //! | a query, a table | [`storage`], in the file of its noun |
+//! | who a caller is, and how they prove it | [`authn`] |
 //! | who may call, and what a call does | [`app`], in the function named as the RPC |
 //! | the shape of a field, an error code | [`grpc`], and the comment in the proto |
 //! | a setting, a limit | [`config`] |
@@ -46,6 +47,7 @@
 //! that searching for `add_members` shows the whole way from the wire to SQL.
 
 pub mod app;
+pub mod authn;
 pub mod cache;
 pub mod cli;
 pub mod clock;

@@ -1,5 +1,6 @@
 //! The composition root: the one module that knows every other.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,9 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 
 use crate::app::App;
+use crate::authn::{self, Authenticator, Issuer, OwnToken, Source, Tokens};
 use crate::cache::{self, Cache};
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError, DatabaseUrl};
+use crate::config::{AcceptedJwt, Config, ConfigError, DatabaseUrl, KeyPlace};
 use crate::embedded_postgres::{self, Durability, EmbeddedPostgres};
 use crate::grpc::Services;
 use crate::storage::{self, Storage};
@@ -32,8 +34,17 @@ const PURGE_TIMEOUT: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Server;
 
+/// What only tests and measurements set.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Further services, served behind the same layers; what an empty call costs there is what a
+    /// check is measured against.
+    pub further: Routes,
+    /// How the keys that verify tokens are followed.
+    pub keys: authn::Options,
+}
+
 /// A server that answers.
-#[derive(Debug)]
 pub struct Running {
     address: SocketAddr,
     /// Asks the calls to end, and the listener to close.
@@ -41,6 +52,7 @@ pub struct Running {
     /// Ends what works in the background: the feed of the cache, the purge.
     background: CancellationToken,
     serving: JoinHandle<()>,
+    own_token: Option<String>,
     postgres: Option<EmbeddedPostgres>,
 }
 
@@ -69,6 +81,14 @@ pub enum StartError {
         /// Why.
         source: storage::Error,
     },
+    /// The keys that verify tokens cannot be read, and will not be by waiting.
+    #[error("`--jwt-keys`: `{location}` {source}")]
+    Keys {
+        /// Where, a password masked.
+        location: String,
+        /// Why.
+        source: authn::Unreadable,
+    },
     /// The database answers, but nothing can be decided from it.
     #[error(
         "the database {0} cannot be followed: it is read-only, answers too slowly, or is used by \
@@ -85,25 +105,30 @@ impl Server {
     /// # Errors
     /// Every [`StartError`] is a sentence for the person who started the server.
     pub async fn start(config: &Config, clock: Clock) -> Result<Running, StartError> {
-        Self::start_with(config, clock, Routes::default()).await
+        Self::start_with(config, clock, Options::default()).await
     }
 
-    /// Starts a server that serves further services behind the same layers; what an empty call
-    /// costs there is what a check is measured against.
+    /// Starts a server with options that are no settings.
     ///
     /// # Errors
     /// As [`Server::start`].
     pub async fn start_with(
         config: &Config,
         clock: Clock,
-        further: Routes,
+        options: Options,
     ) -> Result<Running, StartError> {
+        let Options { further, keys } = options;
         config.validate()?;
         cache::metrics::describe();
         // First of all: a port that is taken should not cost a database start.
         let failed = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
+        // Dropped on the way out of an error, it ends what was begun here.
+        let background = CancellationToken::new();
+        let ending = background.clone().drop_guard();
+        let (authenticator, own_token) =
+            authenticator(config, &keys, clock.clone(), background.clone()).await?;
         let (postgres, url, name) = database(config).await?;
         let unusable = |source| StartError::Database { database: name.clone(), source };
         storage::migrate(&url).await.map_err(unusable)?;
@@ -114,9 +139,6 @@ impl Server {
             pool_wait: config.pool_wait,
         };
         let storage = Storage::connect(&options).await.map_err(unusable)?;
-        // Dropped on the way out of an error, it ends what was begun here.
-        let background = CancellationToken::new();
-        let ending = background.clone().drop_guard();
         let following = cache::Options {
             poll_interval: config.poll_interval,
             staleness_bound: config.staleness_bound,
@@ -130,13 +152,35 @@ impl Server {
         tokio::spawn(background.clone().run_until_cancelled_owned(purge));
         let app = App::new(storage, cache.clone());
         let services = Services::new(app, config.limits.clone(), config.request_timeout, further);
-        let stopping = CancellationToken::new();
+        let (ready, stopping) = (cache.watch_ready(), CancellationToken::new());
         let serving =
-            tokio::spawn(serve(services, listener, cache.watch_ready(), stopping.clone()));
+            tokio::spawn(serve(services, authenticator, listener, ready, stopping.clone()));
         ending.disarm();
         tracing::info!(server.address = %address, "the server answers");
-        Ok(Running { address, stopping, background, serving, postgres })
+        Ok(Running { address, stopping, background, serving, own_token, postgres })
     }
+}
+
+/// Who tells who calls; and a token for ourselves, if we are going to call.
+async fn authenticator(
+    config: &Config,
+    options: &authn::Options,
+    clock: Clock,
+    background: CancellationToken,
+) -> Result<(Authenticator, Option<String>), StartError> {
+    let Some(AcceptedJwt { issuer, audience, keys }) = config.jwt.accepted()? else {
+        return Ok((Authenticator::trusting(), None));
+    };
+    let keys = match keys {
+        KeyPlace::File(path) => Source::File(path),
+        KeyPlace::Address(uri) => Source::Address(uri),
+    };
+    let location = keys.to_string();
+    let issuer = Issuer { issuer, audience, keys };
+    let tokens = Tokens::start(issuer, options, clock, background).await;
+    let tokens = tokens.map_err(|source| StartError::Keys { location, source })?;
+    let (own, own_token) = config.demo.then(OwnToken::new).unzip();
+    Ok((Authenticator::demanding(Some(tokens), own), own_token))
 }
 
 /// The database to use: its URL, and what to call it in messages.
@@ -158,11 +202,12 @@ async fn database(
 
 async fn serve(
     services: Services,
+    authenticator: Authenticator,
     listener: TcpListener,
     ready: watch::Receiver<bool>,
     stopping: CancellationToken,
 ) {
-    if let Err(error) = services.serve(listener, ready, stopping).await {
+    if let Err(error) = services.serve(authenticator, listener, ready, stopping).await {
         tracing::error!(error.cause = %error, "the server ended by an error");
     }
 }
@@ -193,6 +238,13 @@ impl Running {
         self.address
     }
 
+    /// A token with which this process itself may do everything; none if nobody needs one. Only a
+    /// server that loads the demo has it.
+    #[must_use]
+    pub fn own_token(&self) -> Option<&str> {
+        self.own_token.as_deref()
+    }
+
     /// Stops: no new calls, open streams ended, open calls given ten seconds, then the background
     /// and the server's own PostgreSQL.
     pub async fn stop(mut self) {
@@ -205,6 +257,12 @@ impl Running {
         if let Some(postgres) = self.postgres.take() {
             postgres.stop().await;
         }
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running").field("address", &self.address).finish_non_exhaustive()
     }
 }
 

@@ -11,7 +11,7 @@ use portcullis::proto::v1::membership_service_client::MembershipServiceClient;
 use portcullis::proto::v1::policy_service_client::PolicyServiceClient;
 use portcullis::proto::v1::portfolio_service_client::PortfolioServiceClient;
 use portcullis::proto::v1::*;
-use portcullis::server::Server;
+use portcullis::server::{Options, Server};
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
@@ -28,8 +28,8 @@ const GROUPS: usize = 50;
 pub async fn serve(data_dir: PathBuf) -> Outcome<()> {
     let config =
         Config { listen: "127.0.0.1:0".parse()?, data_dir: Some(data_dir), ..Config::default() };
-    let further = Routes::new(Empty);
-    let running = Server::start_with(&config, Clock::system(), further).await?;
+    let options = Options { further: Routes::new(Empty), ..Options::default() };
+    let running = Server::start_with(&config, Clock::system(), options).await?;
     println!("{}", running.address());
     tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
     running.stop().await;

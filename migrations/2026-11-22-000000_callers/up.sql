@@ -58,3 +58,9 @@ CREATE INDEX grants_by_member ON grants (
     (CASE subject_kind WHEN 'user' THEN 0 WHEN 'group' THEN 1 ELSE 2 END),
     (subject_id COLLATE "C")
 );
+
+-- Lists are by id in byte order, whatever the order of the database.
+DROP INDEX users_by_home;
+CREATE INDEX users_by_home ON users (home_organization, id COLLATE "C");
+DROP INDEX service_accounts_by_organization;
+CREATE INDEX service_accounts_by_organization ON service_accounts (organization, id COLLATE "C");

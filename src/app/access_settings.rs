@@ -58,7 +58,7 @@ impl App {
             require_etag(before, request.etag.as_deref())?;
             if let Some(role) = &request.organization_access_role {
                 require_openness_role(&acting.scene, role)?;
-                acting.may_give(role)?;
+                acting.may_give(write, role)?;
             }
             let role = request.organization_access_role.as_ref();
             let current = &before.settings;

@@ -145,7 +145,7 @@ async fn know(
         by_id: users.into_iter().map(|user| (user.id.clone(), user)).collect(),
         groups: write.groups_in(&acting.portfolio.organization, &groups).await?,
         members: lasting.map(|grant| grant.subject).collect(),
-        role_above_own: acting.may_give(role).err(),
+        role_above_own: acting.may_give(write, role).err(),
     })
 }
 
@@ -184,11 +184,11 @@ async fn decide(
         }
         MemberSpec::Subject(subject @ Subject::ServiceAccount(id)) => {
             match write.service_account(id).await? {
-                Some((home, active)) if home == acting.portfolio.organization => {
-                    if active {
-                        Ok(subject.clone())
-                    } else {
+                Some(account) if account.organization == acting.portfolio.organization => {
+                    if account.deactivated {
                         Err(deactivated(subject))
+                    } else {
+                        Ok(subject.clone())
                     }
                 }
                 _ => Err(Refusal::subject_not_found(subject)),
@@ -198,7 +198,7 @@ async fn decide(
     Ok(subject.and_then(|subject| {
         if !known.members.contains(&subject) {
             known.role_above_own.clone().map_or(Ok(()), Err)?;
-            acting.may_prolong(&subject, &request.role, period.expire_time)?;
+            acting.may_prolong(write, &subject, &request.role, period.expire_time)?;
         }
         Ok(subject)
     }))

@@ -1,13 +1,13 @@
 //! Who may do what to a portfolio: the same decider that answers checks, asked about ourselves, on
 //! facts read in the transaction that acts on the answer.
 
-use crate::domain::caller::Principal;
+use crate::domain::caller::{CallerKind, Principal};
 use crate::domain::directory::Organization;
 use crate::domain::permission::{MEMBERS_VIEW, PermissionName};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
-use crate::policy::{self, Global, Holdings, Query, Snapshot};
+use crate::policy::{self, Decision, Global, Holdings, Query, Snapshot};
 use crate::storage::facts::Question;
 use crate::storage::{Error, Failure, Transaction};
 
@@ -85,12 +85,17 @@ impl Acting {
         permission: &str,
     ) -> Result<Self, Failure> {
         let acting = Self::on(transaction, principal, at, id, others).await?;
-        acting.require(permission)?;
+        acting.require(transaction, permission)?;
         Ok(acting)
     }
 
-    /// Refuses an actor who lacks a permission. The system lacks none (AUT-2).
-    pub(super) fn require(&self, permission: &str) -> Result<(), Refusal> {
+    /// Refuses an actor who lacks a permission. The system lacks none (AUT-2). What somebody does
+    /// whom nothing else allows it is audited as an administrator's (DIR-7).
+    pub(super) fn require(
+        &self,
+        transaction: &mut Transaction,
+        permission: &str,
+    ) -> Result<(), Refusal> {
         let Some(actor) = &self.actor else { return Ok(()) };
         let query = Query {
             subject: actor,
@@ -99,16 +104,39 @@ impl Acting {
             author: None,
             at: self.scene.at,
         };
-        let decision = policy::check(&self.scene.global, &self.scene.snapshot, &query);
-        if decision.is_ok_and(|decision| decision.allowed) {
-            return Ok(());
+        match policy::check(&self.scene.global, &self.scene.snapshot, &query) {
+            Ok(Decision { allowed: true, reason, .. }) => {
+                if reason == policy::Reason::Administrator {
+                    transaction.note_administrator();
+                }
+                Ok(())
+            }
+            _ => Err(permission_missing(permission, &self.portfolio.id)),
         }
-        Err(permission_missing(permission, &self.portfolio.id))
+    }
+
+    /// Whether the actor is excepted from a rule as an administrator of the organization (DIR-7);
+    /// if so, what they do is audited as such.
+    fn is_excepted(&self, transaction: &mut Transaction) -> bool {
+        let excepted = self.actor.as_ref().is_some_and(|actor| {
+            policy::is_administrator(&self.scene.global, &self.scene.snapshot, actor)
+        });
+        if excepted {
+            transaction.note_administrator();
+        }
+        excepted
     }
 
     /// Members are seen by those who hold `members.view`; one's own membership by oneself.
-    pub(super) fn require_view_of(&self, subject: &Subject) -> Result<(), Refusal> {
-        if self.actor.as_ref() == Some(subject) { Ok(()) } else { self.require(MEMBERS_VIEW) }
+    pub(super) fn require_view_of(
+        &self,
+        transaction: &mut Transaction,
+        subject: &Subject,
+    ) -> Result<(), Refusal> {
+        if self.actor.as_ref() == Some(subject) {
+            return Ok(());
+        }
+        self.require(transaction, MEMBERS_VIEW)
     }
 
     fn held_by_actor(&self, at: Timestamp) -> Option<Holdings> {
@@ -117,16 +145,26 @@ impl Acting {
         Some(policy::holdings(&self.scene.global, &self.scene.snapshot, actor, id, at))
     }
 
-    /// The ceiling (ROL-7): nobody gives a role that holds more than they do here.
-    pub(super) fn may_give(&self, role: &RoleKey) -> Result<(), Refusal> {
+    /// The ceiling (ROL-7): nobody gives a role that holds more than they do here, administrators
+    /// excepted.
+    pub(super) fn may_give(
+        &self,
+        transaction: &mut Transaction,
+        role: &RoleKey,
+    ) -> Result<(), Refusal> {
         let given = policy::role_holdings(&self.scene.global, &self.scene.snapshot, role.as_str())
             .unwrap_or_default();
-        self.above(&given, || format!("the role `{role}` holds more than you do"))
+        self.above(transaction, &given, || format!("the role `{role}` holds more than you do"))
             .map_err(|refusal| refusal.with("role", role))
     }
 
-    /// The ceiling (ROL-7): nobody changes or removes someone who holds more.
-    pub(super) fn may_change(&self, subject: &Subject) -> Result<(), Refusal> {
+    /// The ceiling (ROL-7): nobody changes or removes someone who holds more, administrators
+    /// excepted.
+    pub(super) fn may_change(
+        &self,
+        transaction: &mut Transaction,
+        subject: &Subject,
+    ) -> Result<(), Refusal> {
         let id = self.portfolio.id.as_str();
         let held = policy::explicit_holdings(
             &self.scene.global,
@@ -135,7 +173,7 @@ impl Acting {
             id,
             self.scene.at,
         );
-        self.above(&held, || format!("`{subject}` holds more than you do"))
+        self.above(transaction, &held, || format!("`{subject}` holds more than you do"))
             .map_err(|refusal| refusal.with("subject", subject))
     }
 
@@ -143,6 +181,7 @@ impl Acting {
     /// they are in, they must hold without it just as long.
     pub(super) fn may_prolong(
         &self,
+        transaction: &mut Transaction,
         subject: &Subject,
         role: &RoleKey,
         expire_time: Option<Timestamp>,
@@ -158,16 +197,24 @@ impl Acting {
         let given = policy::role_holdings(&self.scene.global, &self.scene.snapshot, role.as_str())
             .unwrap_or_default();
         let held = self.held_by_actor(last).unwrap_or_default();
-        if held.covers(given.table()).is_ok() {
+        if held.covers(given.table()).is_ok() || self.is_excepted(transaction) {
             return Ok(());
         }
         let message = "nobody prolongs their own access; ask another manager";
         Err(Refusal::new(Reason::OwnAccessProlonged, message).with("portfolio", &self.portfolio.id))
     }
 
-    fn above(&self, wanted: &Holdings, what: impl FnOnce() -> String) -> Result<(), Refusal> {
+    fn above(
+        &self,
+        transaction: &mut Transaction,
+        wanted: &Holdings,
+        what: impl FnOnce() -> String,
+    ) -> Result<(), Refusal> {
         let Some(held) = self.held_by_actor(self.scene.at) else { return Ok(()) };
         let Err(excess) = held.covers(wanted.table()) else { return Ok(()) };
+        if self.is_excepted(transaction) {
+            return Ok(());
+        }
         let excess: Vec<&str> = excess.iter().map(PermissionName::as_str).collect();
         let excess = excess.join(", ");
         let message = format!("{}: {excess}", what());
@@ -175,15 +222,18 @@ impl Acting {
     }
 }
 
-/// The organization, if it exists for the caller (AUT-2).
+/// The organization, if it exists for the caller (AUT-2): for a person, if it knows them.
 pub(super) async fn require_organization(
     transaction: &mut Transaction,
     principal: &Principal,
     id: &OrganizationId,
 ) -> Result<Organization, Failure> {
     let found = transaction.organization(id).await?;
-    let reached = found.filter(|organization| principal.caller.reaches(&organization.id));
-    Ok(reached.ok_or_else(|| Refusal::organization_not_found(id))?)
+    let reached = match principal.caller.kind() {
+        CallerKind::Service { .. } => principal.caller.reaches(id),
+        CallerKind::EndUser(person) => transaction.user_is_known_in(person, [id]).await?,
+    };
+    Ok(found.filter(|_| reached).ok_or_else(|| Refusal::organization_not_found(id))?)
 }
 
 /// What an actor is told who knows the portfolio but lacks the permission.

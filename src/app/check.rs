@@ -2,15 +2,15 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::authorize::{Scene, permission_missing};
+use super::asker::{Asker, Undecided, instant};
+use super::authorize::Scene;
 use super::{App, Context, Error, StorageError};
 use crate::cache::metrics::{Path, count_decision};
 use crate::cache::{ColdCause, Freshness, Requirement, World};
-use crate::domain::permission::MEMBERS_VIEW;
-use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp};
-use crate::policy::{self, Decision, Global, Query, Snapshot, UnknownPermission};
+use crate::policy::{self, Decision, Query};
 use crate::storage::Failure;
 use crate::storage::facts::Question;
 
@@ -41,19 +41,6 @@ pub struct Checked {
     pub decision: Decision,
     /// Where.
     pub token: Token,
-}
-
-/// Why memory did not decide.
-enum Undecided {
-    /// The name may have been registered since: look it up before refusing it (ROL-1).
-    UnknownPermission(UnknownPermission),
-    Refused(Refusal),
-}
-
-impl From<Refusal> for Undecided {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
 }
 
 impl App {
@@ -91,7 +78,15 @@ impl App {
             return Ok(None);
         };
         let now = self.cache.now(world);
-        let decision = match decide(world.global(), snapshot, context, request, now) {
+        let actor = context.principal.actor.subject();
+        let asker = Asker {
+            global: world.global(),
+            snapshot: Some(snapshot),
+            caller: &context.principal.caller,
+            actor: actor.as_ref(),
+            now,
+        };
+        let decision = match decide(&asker, request) {
             Ok(decision) => decision,
             // The name may have been registered since: it is looked up before it is refused.
             Err(Undecided::UnknownPermission(_)) => return Ok(None),
@@ -144,21 +139,20 @@ impl App {
                 let unknown = id.as_str().parse::<OrganizationId>();
                 let asked = organization.as_ref().or(unknown.as_ref().ok());
                 let asked = asked.ok_or_else(|| Refusal::portfolio_not_found(id))?;
-                let subjects: Vec<Subject> = context
-                    .principal
-                    .actor
-                    .subject()
-                    .into_iter()
-                    .chain([request.subject.clone()])
-                    .collect();
+                let actor = context.principal.actor.subject();
+                let subjects: Vec<Subject> =
+                    actor.clone().into_iter().chain([request.subject.clone()]).collect();
                 let question =
                     Question { organization: asked, portfolio: Some(id), subjects: &subjects };
                 let scene = Scene::load(read, &question, now).await?;
-                let decided = decide(&scene.global, &scene.snapshot, context, request, now);
-                let decision = decided.map_err(|undecided| match undecided {
-                    Undecided::Refused(refusal) => refusal,
-                    Undecided::UnknownPermission(unknown) => unknown_permission(&unknown),
-                })?;
+                let asker = Asker {
+                    global: &scene.global,
+                    snapshot: Some(&scene.snapshot),
+                    caller: &context.principal.caller,
+                    actor: actor.as_ref(),
+                    now,
+                };
+                let decision = decide(&asker, request).map_err(Refusal::from)?;
                 Ok::<_, Failure>((decision, organization))
             })
             .await?;
@@ -170,66 +164,13 @@ impl App {
     }
 }
 
-/// Decides, for the actor's eyes: what they may not list does not exist, and others are asked
-/// about only with `members.view` (ACC-1, AUT-3).
-fn decide(
-    global: &Global,
-    snapshot: &Snapshot,
-    context: &Context,
-    request: &CheckPermission,
-    now: Timestamp,
-) -> Result<Decision, Undecided> {
-    let at = request.at.unwrap_or(now);
-    if at < now {
-        let description = "lies in the past; leave it out for now, or name a later instant";
-        return Err(Refusal::field_because(Reason::AtInThePast, "at", description).into());
-    }
+fn decide(asker: &Asker<'_>, request: &CheckPermission) -> Result<Decision, Undecided> {
     let query = Query {
         subject: &request.subject,
         permission: &request.permission,
         portfolio: request.portfolio.as_str(),
         author: request.author.as_ref(),
-        at,
+        at: instant(request.at, asker.now)?,
     };
-    let decision = policy::check(global, snapshot, &query).map_err(Undecided::UnknownPermission)?;
-    let Some(actor) = context.principal.actor.subject() else { return Ok(decision) };
-    // The actor's own access is judged now, whatever instant the question names.
-    let portfolio = request.portfolio.as_str();
-    let listed = policy::may_list(global, snapshot, &actor, portfolio, now);
-    let own_change = policy::next_change(snapshot, &actor, portfolio, now);
-    if !listed {
-        // Nothing of the subject's: when their access begins or ends is as secret as that it is.
-        let reason = policy::Reason::PortfolioUnknown;
-        return Ok(Decision { allowed: false, reason, hold_until: own_change });
-    }
-    if actor != request.subject {
-        let view =
-            Query { subject: &actor, permission: MEMBERS_VIEW, author: None, at: now, ..query };
-        let view = policy::check(global, snapshot, &view).map_err(Undecided::UnknownPermission)?;
-        if !view.allowed {
-            return Err(permission_missing(MEMBERS_VIEW, &request.portfolio).into());
-        }
-    }
-    Ok(Decision { hold_until: earliest(decision.hold_until, own_change), ..decision })
-}
-
-fn earliest(a: Option<Timestamp>, b: Option<Timestamp>) -> Option<Timestamp> {
-    match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    }
-}
-
-fn unknown_permission(unknown: &UnknownPermission) -> Refusal {
-    let UnknownPermission { name, nearest } = unknown;
-    let hint =
-        nearest.as_ref().map_or(String::new(), |nearest| format!("; did you mean `{nearest}`?"));
-    let description = format!("names `{name}`, which is not in the permission catalogue{hint}");
-    let reason = Reason::PermissionNameUnknown;
-    let refusal =
-        Refusal::field_because(reason, "permission", description).with("permission", name);
-    match nearest {
-        Some(nearest) => refusal.with("nearest", nearest),
-        None => refusal,
-    }
+    asker.decide(&query, &request.portfolio)
 }

@@ -34,7 +34,7 @@ impl App {
                 let token = token(event.place);
                 (event, token)
             });
-            Ok(page.cut(events.collect(), |(event, _)| event.place))
+            Ok(page.listed(events.collect(), |(event, _)| event.place))
         })
         .await
     }

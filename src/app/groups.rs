@@ -95,7 +95,7 @@ impl App {
         self.read(context, async |read| {
             let group = require_group(read, &context.principal, id).await?;
             let members = read.group_members(id, &page.wider()).await?;
-            Ok(GroupWithMembers { group, members: page.cut(members, Subject::clone) })
+            Ok(GroupWithMembers { group, members: page.listed(members, Subject::clone) })
         })
         .await
     }
@@ -113,7 +113,7 @@ impl App {
         self.read(context, async |read| {
             require_organization(read, &context.principal, organization).await?;
             let groups = read.groups_of(organization, &page.wider()).await?;
-            Ok(page.cut(groups, |group| group.id.clone()))
+            Ok(page.listed(groups, |group| group.id.clone()))
         })
         .await
     }
@@ -278,7 +278,8 @@ async fn existing(
             Subject::User(id) => users.push(id.clone()),
             Subject::Group(id) => groups.push(id.clone()),
             Subject::ServiceAccount(id) => {
-                if write.service_account(id).await?.is_some_and(|(home, _)| home == *organization) {
+                let account = write.service_account(id).await?;
+                if account.is_some_and(|account| account.organization == *organization) {
                     existing.insert(subject.clone());
                 }
             }
@@ -295,7 +296,7 @@ async fn existing(
 async fn existing_users(write: &mut Write, users: &[UserId]) -> Result<BTreeSet<UserId>, Failure> {
     let caller = write.principal().caller.clone();
     if let CallerKind::Service { organizations: Organizations::These(these), .. } = caller.kind() {
-        return Ok(write.known_users(these, users).await?);
+        return Ok(write.users_known_in(users, these).await?);
     }
     Ok(write.users_of(users, &[]).await?.into_iter().map(|user| user.id).collect())
 }

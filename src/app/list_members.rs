@@ -25,7 +25,7 @@ impl App {
             let now = read.heads().now;
             Acting::with(read, &context.principal, now, portfolio, &[], MEMBERS_VIEW).await?;
             let rows = read.members(portfolio, filter, &page.wider(), now).await?;
-            let Listed { rows, next } = page.cut(rows, |profile| profile.subject.clone());
+            let Listed { rows, next } = page.listed(rows, |profile| profile.subject.clone());
             let subjects: Vec<Subject> = rows.iter().map(|row| row.subject.clone()).collect();
             let mut grants: BTreeMap<Subject, Vec<Grant>> = BTreeMap::new();
             for grant in read.grants(portfolio, &subjects).await? {

@@ -4,6 +4,7 @@ use uuid::Uuid;
 use super::authorize::Acting;
 use super::portfolios::role_not_found;
 use super::{Answer, App, Context, Error};
+use crate::domain::directory::ServiceAccount;
 use crate::domain::fact::GrantFact;
 use crate::domain::membership::{Grant, GrantSource, Member, RemainingRoute};
 use crate::domain::permission::{MEMBERS_REMOVE, MEMBERS_UPDATE};
@@ -65,7 +66,7 @@ impl App {
         self.read(context, async |read| {
             let now = read.heads().now;
             let acting = Acting::on(read, &context.principal, now, portfolio, &[]).await?;
-            acting.require_view_of(subject)?;
+            acting.require_view_of(read, subject)?;
             member(read, portfolio, subject, now).await
         })
         .await
@@ -125,7 +126,7 @@ impl Target {
         if lasting.is_empty() {
             return Err(member_not_found(portfolio, subject).into());
         }
-        acting.may_change(subject)?;
+        acting.may_change(write, subject)?;
         Ok(Self { acting, member, lasting })
     }
 
@@ -179,7 +180,7 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
     {
         return Err(role_not_found(&target.acting.scene, &role).into());
     }
-    target.acting.may_give(&role)?;
+    target.acting.may_give(write, &role)?;
     let expire_time = request.expire_time.unwrap_or_else(|| latest_end(&target.lasting));
     if expire_time.is_some_and(|expire| expire <= now) {
         let description = "must lie in the future; to end access now, remove the member";
@@ -207,7 +208,7 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
     {
         return Ok(target.member);
     }
-    target.acting.may_prolong(subject, &role, expire_time)?;
+    target.acting.may_prolong(write, subject, &role, expire_time)?;
     if role.as_str() != MANAGER || expire_time.is_some() || start_time.is_some() {
         target.refuse_last_manager(write).await?;
     }
@@ -330,9 +331,11 @@ async fn profile(
             .map(|group| named(group.display_name))
             .unwrap_or_default()),
         Subject::ServiceAccount(id) => {
-            let account = transaction.service_account(id).await?;
-            let deactivated = account.is_some_and(|(_, active)| !active);
-            Ok(Profile { deactivated, ..Profile::default() })
+            let profile = |account: ServiceAccount| Profile {
+                deactivated: account.deactivated,
+                ..named(account.display_name)
+            };
+            Ok(transaction.service_account(id).await?.map(profile).unwrap_or_default())
         }
     }
 }

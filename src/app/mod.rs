@@ -4,16 +4,26 @@
 //! may do what with `policy`, on facts read in that same transaction.
 
 mod access_settings;
+mod accessible_portfolios;
 mod add_members;
+mod asker;
 mod authorize;
+mod batch;
 mod check;
 mod events;
+mod explain;
 mod groups;
 mod list_members;
+mod list_portfolios;
 mod members;
+mod memory;
+mod merged;
 mod organizations;
 mod portfolios;
+mod reach;
 mod roles;
+mod service_accounts;
+mod subjects;
 mod users;
 
 use serde::Serialize;
@@ -22,25 +32,36 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 pub use access_settings::UpdateAccessSettings;
+pub use accessible_portfolios::{AccessiblePortfolio, ListAccessiblePortfolios};
 pub use add_members::{AddMembers, End};
+pub use batch::{BatchCheckItem, BatchCheckPermissions, BatchChecked};
 pub use check::{CheckPermission, Checked};
+pub use explain::{Effective, Explained, ListEffectivePermissions};
 pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
+pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
-pub use organizations::NewOrganization;
+pub use organizations::{NewOrganization, UpdateOrganization};
 pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 pub use roles::{OrganizationRole, RegisterPermission};
-pub use users::{UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
+pub use service_accounts::{ServiceAccountOutcome, UpsertServiceAccount};
+pub use subjects::{ListSubjects, SubjectAccess};
+pub use users::{ListUsers, UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
 
 pub use crate::cache::Requirement;
-pub use crate::policy::{Decision, Reason as DecisionReason};
+pub use crate::policy::{
+    Decision, EffectivePermission, ExplainedRoute, Explanation, Giver, Reason as DecisionReason,
+    RouteEffect, View, Way, Whom,
+};
 pub use crate::storage::{Error as StorageError, WriteContext};
 
 use self::authorize::Acting;
+use self::reach::{may_read_actor, require_actor};
 use crate::cache::Cache;
 use crate::domain::caller::{Actor, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId};
+use crate::policy::Excerpt;
 use crate::storage::{AsyncFunc, Failure, Read, Scope, Storage, Transaction, Write, Written};
 
 /// The application: what the services of `grpc` call.
@@ -68,6 +89,17 @@ pub struct Answer<T> {
     pub token: Token,
 }
 
+/// A page of a list that is made of memory.
+#[derive(Clone, Debug)]
+pub struct Listed<T, K = PortfolioId> {
+    /// In the list's order.
+    pub rows: Vec<T>,
+    /// Behind which key the next page begins; none if this was the last.
+    pub next: Option<K>,
+    /// The position of the page.
+    pub token: Token,
+}
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum Error {
@@ -75,6 +107,14 @@ pub enum Error {
     Refused(Box<Refusal>),
     /// The database failed; for our log.
     Storage(StorageError),
+}
+
+impl<T, K> Listed<T, K> {
+    fn of(excerpt: Excerpt<T>, token: Token, key: impl FnOnce(&T) -> K) -> Self {
+        let Excerpt { rows, more } = excerpt;
+        let next = rows.last().filter(|_| more).map(key);
+        Self { rows, next, token }
+    }
 }
 
 impl From<Refusal> for Error {
@@ -148,6 +188,40 @@ impl App {
         Ok(Answer { value: outcome, token })
     }
 
+    /// Reads the directory, for an actor who exists for the caller.
+    async fn read_directory<T, F>(&self, context: &Context, body: F) -> Result<Answer<T>, Error>
+    where
+        F: for<'r> AsyncFn(&'r mut Read) -> Result<T, Failure>
+            + for<'r> AsyncFunc<&'r mut Read, Result<T, Failure>, Fut: Send>
+            + Sync,
+    {
+        self.read(context, async |read| {
+            require_actor(read, &context.principal).await?;
+            body(read).await
+        })
+        .await
+    }
+
+    /// Writes to the directory, for an actor who exists for the caller.
+    async fn write_directory<T, F>(
+        &self,
+        context: &WriteContext,
+        scopes: impl IntoIterator<Item = Scope>,
+        body: F,
+    ) -> Result<Answer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned,
+        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
+            + Sync,
+    {
+        self.write(context, scopes, async |write| {
+            require_actor(write, &context.principal).await?;
+            body(write).await
+        })
+        .await
+    }
+
     /// Writes on a portfolio, under its organization's lock. Whoever may not know of the portfolio
     /// is refused before, by the statements that an unknown one takes (VIS-4), and so holds no
     /// lock that others wait for; a retry of a request after which the actor no longer knows of it
@@ -188,7 +262,9 @@ impl App {
     }
 }
 
-/// Deactivated: denied everything, at once (DIR-1).
+/// Deactivated: denied everything, at once (DIR-1). Only whoever may read the actor is told so: for
+/// others there is no such actor (AUT-2), who sees no portfolio, creates none, administers nothing,
+/// and for whom the directory is closed by [`require_actor`].
 async fn refuse_deactivated(
     transaction: &mut Transaction,
     principal: &Principal,
@@ -198,10 +274,10 @@ async fn refuse_deactivated(
         Actor::System => false,
         Actor::User(id) => transaction.user(id).await?.is_some_and(|user| user.deactivated),
         Actor::ServiceAccount(id) => {
-            transaction.service_account(id).await?.is_some_and(|(_, active)| !active)
+            transaction.service_account(id).await?.is_some_and(|account| account.deactivated)
         }
     };
-    if !deactivated {
+    if !deactivated || !may_read_actor(transaction, principal).await? {
         return Ok(());
     }
     let message = format!("the actor `{actor}` is deactivated and may do nothing");

@@ -73,7 +73,7 @@ impl App {
             let rows = read.roles_of(&organization.id, &page.wider()).await?;
             let scene = scene(read, &organization.id).await?;
             let roles = rows.into_iter().map(|(key, name)| role(&scene, &organization, key, name));
-            Ok(page.cut(roles.collect(), |role| role.role.key.clone()))
+            Ok(page.listed(roles.collect(), |role| role.role.key.clone()))
         })
         .await
     }
@@ -89,7 +89,7 @@ impl App {
     ) -> Result<Answer<Listed<Permission, PermissionName>>, Error> {
         self.read(context, async |read| {
             let rows = read.catalog_permissions(&page.wider()).await?;
-            Ok(page.cut(rows, |permission| permission.name.clone()))
+            Ok(page.listed(rows, |permission| permission.name.clone()))
         })
         .await
     }
@@ -165,9 +165,7 @@ async fn require_known_organization(
 ) -> Result<Organization, Failure> {
     let found = require_organization(transaction, principal, id).await?;
     if let CallerKind::EndUser(user) = principal.caller.kind() {
-        let organizations = [found.id.clone()].into();
-        let known = transaction.known_users(&organizations, std::slice::from_ref(user)).await?;
-        if known.is_empty() {
+        if !transaction.user_is_known_in(user, [&found.id]).await? {
             return Err(Refusal::organization_not_found(id).into());
         }
     }

@@ -2,10 +2,17 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::authorize::require_organization;
+use super::reach::{
+    may_write_home, require_administrator, require_reach, require_user, require_user_for,
+    require_writable_user,
+};
 use super::{Answer, App, Context, Error, generated};
-use crate::domain::directory::{Email, SiteRole, User};
+use crate::domain::caller::Caller;
+use crate::domain::directory::{Email, SiteRole, User, UserFilter};
+use crate::domain::page::Page;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{OrganizationId, Subject, UserId};
+use crate::domain::{OrganizationId, UserId};
 use crate::storage::{Failure, Scope, WriteContext};
 
 /// A user to create or to bring up to date.
@@ -52,6 +59,17 @@ pub struct UserWithSiteRoles {
     pub site_roles: Vec<(OrganizationId, SiteRole)>,
 }
 
+/// The users at home in an organization, as far as a filter lets them.
+#[derive(Clone, Debug)]
+pub struct ListUsers {
+    /// Where they are at home.
+    pub organization: OrganizationId,
+    /// Which of them.
+    pub filter: UserFilter,
+    /// Which page of them, by id in byte order.
+    pub page: Page<UserId>,
+}
+
 impl App {
     /// Creates users, or brings them up to date. A bad entry never spoils the good ones.
     ///
@@ -70,11 +88,10 @@ impl App {
                 Ok(user)
             })
             .collect::<Vec<Result<UpsertUser, Refusal>>>();
-        let homes: BTreeSet<&OrganizationId> =
-            users.iter().flatten().filter_map(|user| user.home_organization.as_ref()).collect();
-        let existing = self.existing_organizations(context, &homes).await?;
-        let scopes = existing.iter().cloned().map(Scope::Organization);
-        self.write(context, scopes.chain([Scope::Global]), async |write| {
+        let homes = self.homes(context, &users).await?;
+        let caller = &context.principal.caller;
+        let scopes = homes.iter().cloned().map(Scope::Organization);
+        self.write_directory(context, scopes.chain([Scope::Global]), async |write| {
             let (ids, emails): (Vec<UserId>, Vec<Email>) = users
                 .iter()
                 .flatten()
@@ -86,7 +103,7 @@ impl App {
             for entry in &users {
                 outcomes.push(match entry {
                     Err(refusal) => UserOutcome::Refused(refusal.clone()),
-                    Ok(user) => upsert(&mut known, &mut changed, &existing, user),
+                    Ok(user) => upsert(&mut known, &mut changed, (caller, &homes), user),
                 });
             }
             write.put_users(&changed).await?;
@@ -95,16 +112,24 @@ impl App {
         .await
     }
 
+    /// The organizations within the caller's reach where the users are at home, or are to be.
     /// Organizations are never removed, so those found here can be locked afterwards.
-    async fn existing_organizations(
+    async fn homes(
         &self,
         context: &WriteContext,
-        ids: &BTreeSet<&OrganizationId>,
+        users: &[Result<UpsertUser, Refusal>],
     ) -> Result<BTreeSet<OrganizationId>, Error> {
+        let caller = &context.principal.caller;
+        let named = users.iter().flatten().filter_map(|user| user.home_organization.clone());
+        let named: BTreeSet<OrganizationId> = named.filter(|id| caller.reaches(id)).collect();
+        let ids: Vec<UserId> = users.iter().flatten().filter_map(|user| user.id.clone()).collect();
         let found = self.storage.read(context.deadline, async |read| {
-            let mut found = BTreeSet::new();
-            for &id in ids {
-                if read.organization(id).await?.is_some() {
+            let present = read.users_of(&ids, &[]).await?;
+            let homes = present.into_iter().filter_map(|user| user.home_organization);
+            let mut found: BTreeSet<OrganizationId> =
+                homes.filter(|id| caller.reaches(id)).collect();
+            for id in &named {
+                if !found.contains(id) && read.organization(id).await?.is_some() {
                     found.insert(id.clone());
                 }
             }
@@ -122,9 +147,33 @@ impl App {
         context: &Context,
         id: &UserId,
     ) -> Result<Answer<UserWithSiteRoles>, Error> {
-        self.read(context, async |read| {
-            let user = read.user(id).await?.ok_or_else(|| not_found(id))?;
-            Ok(UserWithSiteRoles { user, site_roles: read.site_roles_of(id).await? })
+        self.read_directory(context, async |read| {
+            let caller = &context.principal.caller;
+            let mut user = require_user(read, &context.principal, id).await?;
+            let mut site_roles = read.site_roles_of(id).await?;
+            // What is out of reach does not exist (AUT-2).
+            user.home_organization = user.home_organization.filter(|home| caller.reaches(home));
+            site_roles.retain(|(organization, _)| caller.reaches(organization));
+            Ok(UserWithSiteRoles { user, site_roles })
+        })
+        .await
+    }
+
+    /// The users at home in an organization, and the last of this page if more follow.
+    ///
+    /// # Errors
+    /// No such organization.
+    pub async fn list_users(
+        &self,
+        context: &Context,
+        request: &ListUsers,
+    ) -> Result<Answer<(Vec<User>, Option<UserId>)>, Error> {
+        let ListUsers { organization, filter, page } = request;
+        self.read_directory(context, async |read| {
+            require_organization(read, &context.principal, organization).await?;
+            let mut users = read.users_at_home(organization, filter, &page.wider()).await?;
+            let next = page.cut(&mut users, |user| user.id.clone());
+            Ok((users, next))
         })
         .await
     }
@@ -159,8 +208,8 @@ impl App {
         id: &UserId,
         deactivated: bool,
     ) -> Result<Answer<User>, Error> {
-        self.write(context, [Scope::Global], async |write| {
-            let mut user = write.user(id).await?.ok_or_else(|| not_found(id))?;
+        self.write_directory(context, [Scope::Global], async |write| {
+            let mut user = require_writable_user(write, &context.principal, id).await?;
             if user.deactivated != deactivated {
                 write.set_deactivated(&user, deactivated).await?;
                 user.deactivated = deactivated;
@@ -170,10 +219,40 @@ impl App {
         .await
     }
 
-    /// Sets a user's site role in an organization (DIR-8).
+    /// Deletes a user's account: everything of theirs ends, in every organization (DIR-9).
     ///
     /// # Errors
-    /// No such organization or user.
+    /// No such user.
+    pub async fn delete_user(
+        &self,
+        context: &WriteContext,
+        id: &UserId,
+    ) -> Result<Answer<User>, Error> {
+        // As far as is known before the locks are held; what comes meanwhile widens the write. An
+        // unknown user is not refused here: this may be the retry of what deleted them (BAD-3).
+        let (concerned, _) = self
+            .storage
+            .read(context.deadline, async |read| {
+                match require_writable_user(read, &context.principal, id).await {
+                    Ok(_) => Ok(read.organizations_of_user(id).await?),
+                    Err(Failure::Refused(_)) => Ok(Vec::new()),
+                    Err(failure) => Err(failure),
+                }
+            })
+            .await?;
+        let scopes = concerned.into_iter().map(Scope::Organization);
+        self.write_directory(context, scopes.chain([Scope::Global]), async |write| {
+            let user = require_writable_user(write, &context.principal, id).await?;
+            write.delete_user(&user).await?;
+            Ok(user)
+        })
+        .await
+    }
+
+    /// Sets a user's site role in an organization (DIR-8); for its administrators.
+    ///
+    /// # Errors
+    /// No such organization or user; an actor who does not administer the organization.
     pub async fn set_site_role(
         &self,
         context: &WriteContext,
@@ -181,9 +260,12 @@ impl App {
         user: &UserId,
         role: SiteRole,
     ) -> Result<Answer<(OrganizationId, UserId, SiteRole)>, Error> {
+        let principal = &context.principal;
+        require_reach(principal, organization)?;
         let scope = Scope::Organization(organization.clone());
         self.write(context, [scope], async |write| {
-            write.user(user).await?.ok_or_else(|| not_found(user))?;
+            require_administrator(write, organization).await?;
+            require_user_for(write, principal, organization, user).await?;
             let set = write.site_roles_of(user).await?;
             let before = set.into_iter().find(|(id, _)| id == organization).map(|(_, role)| role);
             if before != Some(role) {
@@ -195,23 +277,20 @@ impl App {
     }
 }
 
-fn not_found(id: &UserId) -> Refusal {
-    Refusal::subject_not_found(&Subject::User(id.clone()))
-}
-
 /// Decides one entry. `known` are the users whom the entries may collide with; it is kept up to
 /// date, so that entries collide with one another too. What is to be written goes to `changed`.
+/// `homes` are those of the caller's.
 fn upsert(
     known: &mut Vec<User>,
     changed: &mut Vec<(Option<User>, User)>,
-    organizations: &BTreeSet<OrganizationId>,
+    (caller, homes): (&Caller, &BTreeSet<OrganizationId>),
     entry: &UpsertUser,
 ) -> UserOutcome {
     let Some(id) = entry.id.clone() else {
         return UserOutcome::Refused(Refusal::field("id", "is missing"));
     };
     let before = known.iter().find(|user| user.id == id).cloned();
-    if let Err(refusal) = check(known, before.as_ref(), organizations, &id, entry) {
+    if let Err(refusal) = check(known, before.as_ref(), (caller, homes), entry) {
         return UserOutcome::Refused(refusal);
     }
     let after = User {
@@ -236,22 +315,28 @@ fn upsert(
 fn check(
     known: &[User],
     before: Option<&User>,
-    organizations: &BTreeSet<OrganizationId>,
-    id: &UserId,
+    (caller, homes): (&Caller, &BTreeSet<OrganizationId>),
     entry: &UpsertUser,
 ) -> Result<(), Refusal> {
-    if known.iter().any(|user| user.email == entry.email && user.id != *id) {
+    if let Some(user) = before
+        && !may_write_home(caller, user.home_organization.as_ref())
+    {
+        // Whose it is, is not told (AUT-2).
+        let message = format!("the user id `{}` is taken; choose another", user.id);
+        return Err(Refusal::new(Reason::IdTaken, message).with("user", &user.id));
+    }
+    if known.iter().any(|user| user.email == entry.email && Some(&user.id) != entry.id.as_ref()) {
         // Whose it is, is not told (DIR-2).
         let message = "another user has this e-mail address";
         return Err(Refusal::field_because(Reason::EmailTaken, "email", message));
     }
-    if let Some(home) = entry.home_organization.as_ref().filter(|id| !organizations.contains(*id)) {
-        return Err(Refusal::organization_not_found(home));
+    match &entry.home_organization {
+        Some(home) if !homes.contains(home) => Err(Refusal::organization_not_found(home)),
+        None if !caller.reaches_all() => {
+            let description = "must be given: users at home nowhere are written by callers that \
+                               reach all organizations";
+            Err(Refusal::field("home_organization", description))
+        }
+        _ => Ok(()),
     }
-    let home = before.and_then(|user| user.home_organization.as_ref());
-    if home.is_some() && home != entry.home_organization.as_ref() {
-        let message = "moving a user to another home organization is not supported yet";
-        return Err(Refusal::new(Reason::NotSupportedYet, message).with("user", id));
-    }
-    Ok(())
 }

@@ -61,6 +61,11 @@ static BY_PATH: LazyLock<[Counter; 4]> = LazyLock::new(|| {
 
 /// Counts a decision.
 pub fn count_decision(path: Path) {
+    count_decisions(path, 1);
+}
+
+/// Counts decisions that were made together. What a list decides about each row is one.
+pub fn count_decisions(path: Path, decisions: usize) {
     let [warm, cold, consistent, foreign_epoch] = &*BY_PATH;
     let counter = match path {
         Path::Warm => warm,
@@ -68,7 +73,7 @@ pub fn count_decision(path: Path) {
         Path::Consistent => consistent,
         Path::ForeignEpoch => foreign_epoch,
     };
-    counter.increment(1);
+    counter.increment(decisions as u64);
 }
 
 pub(super) fn count_reload(cause: Reload) {

@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let asking = async {
         match arguments.client.connect().await {
-            Ok(client) => client.is_serving().await,
+            Ok(client) => client.is_serving().await.map_err(Failure::from),
             Err(error) => Err(error),
         }
     };

@@ -15,11 +15,13 @@ use crate::grpc::client::{CallError, Client};
 pub mod apply;
 mod check;
 mod config;
+mod credential;
 mod health;
 mod migrate;
 pub mod output;
 mod serve;
 mod text;
+mod token;
 mod verify;
 
 /// Decides who may do what in a portfolio, and runs the whole life of that access
@@ -42,6 +44,8 @@ enum Command {
     Check(check::Arguments),
     /// Compare the server's decisions with expected ones
     Verify(verify::Arguments),
+    /// Make a token for development, and the keys to sign it with
+    Token(token::Arguments),
     /// Print the effective settings of the server
     Config(config::Arguments),
     /// Ask whether a server is ready
@@ -60,14 +64,22 @@ pub(crate) struct ClientArguments {
     #[arg(long, env = "PORTCULLIS_ACTOR", value_name = "SUBJECT", value_parser = parse_actor)]
     pub actor: Option<Subject>,
 
+    #[command(flatten)]
+    pub credential: credential::CredentialArguments,
+
     /// Print JSON, for programs
     #[arg(long, env = "PORTCULLIS_JSON", value_parser = BoolishValueParser::new())]
     pub json: bool,
 }
 
 impl ClientArguments {
-    async fn connect(&self) -> Result<Client, CallError> {
-        Client::connect(&self.server, self.actor.as_ref()).await
+    async fn connect(&self) -> Result<Client, Failure> {
+        let token = self.credential.token()?;
+        let client = Client::connect(&self.server, self.actor.as_ref()).await?;
+        Ok(match token {
+            Some(token) => client.with_token(&token)?,
+            None => client,
+        })
     }
 }
 
@@ -140,6 +152,7 @@ async fn run(command: Command, matches: &ArgMatches) -> Result<Outcome, Failure>
             let given = matches.subcommand_matches("config");
             config::run(&arguments, given)
         }
+        Command::Token(arguments) => token::run(&arguments),
         Command::Health(arguments) => health::run(&arguments).await,
     }
 }

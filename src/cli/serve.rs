@@ -10,7 +10,7 @@ use super::{Failure, Outcome, apply, output};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::grpc::client::Client;
-use crate::server::Server;
+use crate::server::{Running, Server};
 use crate::telemetry;
 
 const DEMO_NAME: &str = "demo/organization.yaml";
@@ -27,7 +27,7 @@ pub(crate) async fn run(config: &Config) -> Result<Outcome, Failure> {
         () = stop.told() => return Ok(Outcome::Yes),
     };
     let welcomed = tokio::select! {
-        welcomed = welcome(config, server.address()) => welcomed,
+        welcomed = welcome(config, &server) => welcomed,
         () = stop.told() => Err(Failure::Text("told to stop while loading the demo".to_owned())),
     };
     if welcomed.is_ok() {
@@ -65,9 +65,13 @@ impl Stop {
 }
 
 /// Loads the demo if asked, through the front door, and says what to try.
-async fn welcome(config: &Config, address: SocketAddr) -> Result<(), Failure> {
+async fn welcome(config: &Config, server: &Running) -> Result<(), Failure> {
+    let address = server.address();
     if config.demo {
-        let client = Client::connect(&reachable(address).to_string(), None).await?;
+        let mut client = Client::connect(&reachable(address).to_string(), None).await?;
+        if let Some(token) = server.own_token() {
+            client = client.with_token(token)?;
+        }
         // Somebody may have deleted a portfolio of it, say: no reason not to serve.
         if let Err(failure) = apply::load(&client, DEMO_NAME, DEMO).await {
             output::remark(format_args!("the demo is not as it was: {failure}"));

@@ -189,6 +189,11 @@ impl fmt::Display for FileError {
 impl std::error::Error for FileError {}
 
 impl FileError {
+    /// What is wrong with the file as a whole.
+    pub fn new(path: &Path, message: impl fmt::Display) -> Self {
+        Self { file: path.display().to_string(), place: None, message: message.to_string() }
+    }
+
     /// A mistake that a parser found: its own words, with the place in front.
     pub fn parser(file: &str, line: usize, column: usize, error: &impl fmt::Display) -> Self {
         let message = error.to_string();
@@ -200,8 +205,7 @@ impl FileError {
 
 /// Reads a whole text file.
 pub(crate) fn read_file(path: &Path) -> Result<String, FileError> {
-    let file = path.display().to_string();
-    let fail = |message: String| FileError { file: file.clone(), place: None, message };
+    let fail = |message: String| FileError::new(path, message);
     let bytes = std::fs::read(path).map_err(|error| fail(format!("cannot be read: {error}")))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         fail(format!("is not UTF-8 from byte {} on", error.utf8_error().valid_up_to()))

@@ -118,6 +118,15 @@ pub struct User {
     pub deactivated: bool,
 }
 
+/// Which users of an organization are listed; what is not given does not narrow the list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UserFilter {
+    /// Those whose display name or e-mail address has this part, in whatever case.
+    pub search: Option<String>,
+    /// Those who are deactivated, or those who are not.
+    pub deactivated: Option<bool>,
+}
+
 /// A group of an organization (DIR-4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {

@@ -175,6 +175,15 @@ impl Subject {
         }
     }
 
+    /// The user, if it is one.
+    #[must_use]
+    pub fn user(&self) -> Option<&UserId> {
+        match self {
+            Self::User(id) => Some(id),
+            Self::Group(_) | Self::ServiceAccount(_) => None,
+        }
+    }
+
     /// The subject of this kind and id.
     ///
     /// # Errors

@@ -25,17 +25,22 @@ pub struct Listed<T, K> {
 }
 
 impl<K: Clone> Page<K> {
-    /// One row more than is wanted: it tells whether there is a next page.
+    /// The same page and one row more, which tells whether another page follows.
     #[must_use]
     pub fn wider(&self) -> Self {
         Self { size: self.size.saturating_add(1), after: self.after.clone() }
     }
 
-    /// The page, of the rows that [`Page::wider`] brought.
-    pub fn cut<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Listed<T, K> {
+    /// Cuts the rows of the wider page to this one; the key of the last if more follow.
+    pub fn cut<T>(&self, rows: &mut Vec<T>, key: impl Fn(&T) -> K) -> Option<K> {
         let more = rows.len() > self.size;
         rows.truncate(self.size);
-        let next = if more { rows.last().map(key) } else { None };
+        rows.last().filter(|_| more).map(key)
+    }
+
+    /// The rows of the wider page as this page.
+    pub fn listed<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Listed<T, K> {
+        let next = self.cut(&mut rows, key);
         Listed { rows, next }
     }
 

@@ -51,6 +51,7 @@ pub enum Reason {
     AdministratorRequired,
     ActorForbidden,
     EtagMismatch,
+    CredentialMissing,
 }
 
 /// A field of the request that is not as it must be.

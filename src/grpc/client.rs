@@ -35,6 +35,8 @@ pub struct Client {
     channel: Channel,
     server: String,
     actor: Option<AsciiMetadataValue>,
+    /// `Bearer ...`, marked as sensitive.
+    authorization: Option<AsciiMetadataValue>,
 }
 
 /// A call that did not succeed, told as a person would want it.
@@ -70,9 +72,26 @@ impl Client {
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true);
         match endpoint.connect().await {
-            Ok(channel) => Ok(Self { channel, server, actor }),
+            Ok(channel) => Ok(Self { channel, server, actor, authorization: None }),
             Err(error) => Err(CallError::unreachable(&server, &error)),
         }
+    }
+
+    /// The same client, which sends this bearer token with each call.
+    ///
+    /// # Errors
+    /// The token has characters that metadata cannot carry.
+    pub fn with_token(mut self, token: &str) -> Result<Self, CallError> {
+        let value = format!("Bearer {token}").parse::<AsciiMetadataValue>();
+        let mut value = value.map_err(|_| CallError {
+            code: "INVALID_ARGUMENT",
+            // The token is not repeated, even if it is none.
+            message: "`--token` is no token: it has characters that cannot be sent".to_owned(),
+            ..CallError::default()
+        })?;
+        value.set_sensitive(true);
+        self.authorization = Some(value);
+        Ok(self)
     }
 
     /// Whether the server says that it can answer.
@@ -91,6 +110,9 @@ impl Client {
         request.set_timeout(CALL_TIMEOUT);
         if let Some(actor) = &self.actor {
             request.metadata_mut().insert("portcullis-actor", actor.clone());
+        }
+        if let Some(authorization) = &self.authorization {
+            request.metadata_mut().insert("authorization", authorization.clone());
         }
         request
     }
@@ -228,6 +250,9 @@ fn hint(reason: Option<&str>, retry: Option<Duration>) -> Option<String> {
             "it may also be one that the actor may not list; without `--actor` you see all"
                 .to_owned(),
         ),
+        Some("CREDENTIAL_MISSING") => {
+            Some("give a token with `--token-file FILE` or in PORTCULLIS_TOKEN".to_owned())
+        }
         Some("ACTOR_UNKNOWN") => {
             Some("name somebody of the directory, or leave `--actor` out".to_owned())
         }

@@ -5,18 +5,18 @@ use std::time::Duration;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
-use tonic::Request;
 use tonic::metadata::MetadataMap;
+use tonic::{Extensions, Request};
 use uuid::Uuid;
 
 use crate::app::{Context, WriteContext};
 use crate::domain::Subject;
-use crate::domain::caller::{Actor, Caller, Principal};
+use crate::domain::caller::{Actor, Caller, CallerKind, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1;
 
 /// Names the actor: `user:ann` or `service_account:ci`.
-const ACTOR: &str = "portcullis-actor";
+pub(super) const ACTOR: &str = "portcullis-actor";
 /// The client's deadline: at most eight digits and a unit.
 const TIMEOUT: &str = "grpc-timeout";
 /// The longest request id, in bytes.
@@ -71,11 +71,9 @@ write_requests! {
 
 /// The context of a read, and its message.
 pub(super) fn read<T>(request: Request<T>, most: Duration) -> Result<(Context, T), Refusal> {
-    let (metadata, _, message) = request.into_parts();
-    let context = Context {
-        principal: Principal { caller: Caller::trusted(), actor: actor(&metadata)? },
-        deadline: deadline(&metadata, most),
-    };
+    let (metadata, extensions, message) = request.into_parts();
+    let principal = principal(&metadata, extensions)?;
+    let context = Context { principal, deadline: deadline(&metadata, most) };
     Ok((context, message))
 }
 
@@ -84,21 +82,45 @@ pub(super) fn write<T: WriteRequest>(
     request: Request<T>,
     most: Duration,
 ) -> Result<(WriteContext, T), Refusal> {
-    let (metadata, _, mut message) = request.into_parts();
-    let actor = actor(&metadata)?;
+    let (metadata, extensions, mut message) = request.into_parts();
+    let principal = principal(&metadata, extensions)?;
     let request_id = request_id(std::mem::take(message.request_id()))?;
     let context = WriteContext {
-        fingerprint: fingerprint(&actor, &message),
-        principal: Principal { caller: Caller::trusted(), actor },
+        fingerprint: fingerprint(&principal.actor, &message),
+        principal,
         request_id,
         deadline: deadline(&metadata, most),
     };
     Ok((context, message))
 }
 
-fn actor(metadata: &MetadataMap) -> Result<Actor, Refusal> {
+fn principal(metadata: &MetadataMap, mut extensions: Extensions) -> Result<Principal, Refusal> {
+    // Whom `authenticate` found to be calling. If it was not asked, nobody is: denied.
+    let missing = || Refusal::new(Reason::CredentialMissing, "nobody knows who calls");
+    let caller = extensions.remove().ok_or_else(missing)?;
+    let actor = actor(metadata, &caller)?;
+    Ok(Principal { caller, actor })
+}
+
+/// On whose behalf: a person's own, whatever a service says.
+fn actor(metadata: &MetadataMap, caller: &Caller) -> Result<Actor, Refusal> {
+    let named = named_actor(metadata)?;
+    let CallerKind::EndUser(person) = caller.kind() else {
+        return Ok(named.unwrap_or(Actor::System));
+    };
+    let own = Actor::User(person.clone());
+    match named {
+        Some(other) if other != own => {
+            let message = format!("`{own}` cannot act for `{other}`: people act for themselves");
+            Err(Refusal::new(Reason::ActorForbidden, message).with("actor", other))
+        }
+        _ => Ok(own),
+    }
+}
+
+fn named_actor(metadata: &MetadataMap) -> Result<Option<Actor>, Refusal> {
     let mut values = metadata.get_all(ACTOR).iter();
-    let Some(value) = values.next() else { return Ok(Actor::System) };
+    let Some(value) = values.next() else { return Ok(None) };
     let malformed = |what: &str| {
         let message = format!(
             "the metadata key `{ACTOR}` {what}; write `user:ann` or `service_account:ci`, once"
@@ -111,8 +133,8 @@ fn actor(metadata: &MetadataMap) -> Result<Actor, Refusal> {
     }
     let text = value.to_str().map_err(|_| malformed("is no text"))?;
     match text.parse() {
-        Ok(Subject::User(id)) => Ok(Actor::User(id)),
-        Ok(Subject::ServiceAccount(id)) => Ok(Actor::ServiceAccount(id)),
+        Ok(Subject::User(id)) => Ok(Some(Actor::User(id))),
+        Ok(Subject::ServiceAccount(id)) => Ok(Some(Actor::ServiceAccount(id))),
         Ok(Subject::Group(_)) => Err(malformed("names a group, which cannot act")),
         Err(_) => Err(malformed("names no actor")),
     }
@@ -173,11 +195,29 @@ mod tests {
     use super::*;
 
     fn with_actor(values: &[&str]) -> Result<Actor, Refusal> {
+        called_by(&Caller::trusted(), values)
+    }
+
+    fn called_by(caller: &Caller, values: &[&str]) -> Result<Actor, Refusal> {
         let mut metadata = MetadataMap::new();
         for value in values {
             metadata.append(ACTOR, value.parse().unwrap());
         }
-        actor(&metadata)
+        actor(&metadata, caller)
+    }
+
+    #[test]
+    fn aut_3_a_person_acts_for_themselves_alone() {
+        let kind = CallerKind::EndUser("ann".parse().unwrap());
+        let ann = Caller::new("user:ann".to_owned(), kind);
+        let own = Actor::User("ann".parse().unwrap());
+        assert_eq!(called_by(&ann, &[]), Ok(own.clone()));
+        assert_eq!(called_by(&ann, &["user:ann"]), Ok(own));
+        for other in ["user:bob", "service_account:ann"] {
+            let refusal = called_by(&ann, &[other]).unwrap_err();
+            assert_eq!(refusal.reason, Reason::ActorForbidden, "{other}");
+        }
+        assert_eq!(called_by(&ann, &["ann"]).unwrap_err().reason, Reason::ActorMalformed);
     }
 
     #[test]
@@ -200,6 +240,7 @@ mod tests {
                 request_id: request_id.to_owned(),
                 user: user.to_owned(),
             });
+            request.extensions_mut().insert(Caller::trusted());
             if let Some(actor) = actor {
                 request.metadata_mut().insert(ACTOR, actor.parse().unwrap());
             }
@@ -213,8 +254,20 @@ mod tests {
         let generated = (print("ann", "", None), print("ann", "", None));
         assert_ne!(generated.0.request_id, generated.1.request_id);
         let other = v1::ReactivateUserRequest { request_id: String::new(), user: "ann".to_owned() };
-        let other = write(Request::new(other), Duration::from_secs(1)).unwrap().0;
+        let mut other = Request::new(other);
+        other.extensions_mut().insert(Caller::trusted());
+        let other = write(other, Duration::from_secs(1)).unwrap().0;
         assert_ne!(first.fingerprint, other.fingerprint);
+    }
+
+    #[test]
+    fn aut_2_a_call_of_nobody_is_denied() {
+        let second = Duration::from_secs(1);
+        let refused = read(Request::new(()), second).unwrap_err();
+        assert_eq!(refused.reason, Reason::CredentialMissing);
+        let write_of_nobody = Request::new(v1::DeactivateUserRequest::default());
+        let refused = write(write_of_nobody, second).unwrap_err();
+        assert_eq!(refused.reason, Reason::CredentialMissing);
     }
 
     #[test]

@@ -1,9 +1,10 @@
-//! The directory: what is parsed and rendered here is in `organizations`, `users` and `groups`.
+//! The directory: what is parsed and rendered here is in `organizations`, `users`,
+//! `service_accounts` and `groups`.
 
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
-use super::{Services, context, groups, organizations, users};
+use super::{Services, context, groups, organizations, service_accounts, users};
 use crate::domain::GroupId;
 use crate::domain::page::{Listed, encode_page_token};
 use crate::proto::v1;
@@ -182,44 +183,89 @@ impl DirectoryService for Services {
 
     async fn update_organization(
         &self,
-        _request: Request<v1::UpdateOrganizationRequest>,
+        request: Request<v1::UpdateOrganizationRequest>,
     ) -> Result<Response<v1::UpdateOrganizationResponse>, Status> {
-        Err(Status::unimplemented("update_organization"))
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = organizations::update(request, &self.limits)?;
+        let updated = self.app.update_organization(&context, &request).await?;
+        Ok(Response::new(v1::UpdateOrganizationResponse {
+            organization: Some(organizations::render(updated.value)),
+            consistency_token: updated.token.encode(),
+        }))
     }
 
     async fn list_users(
         &self,
-        _request: Request<v1::ListUsersRequest>,
+        request: Request<v1::ListUsersRequest>,
     ) -> Result<Response<v1::ListUsersResponse>, Status> {
-        Err(Status::unimplemented("list_users"))
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let (request, query) = users::list(request, &self.limits)?;
+        let found = self.app.list_users(&context, &request).await?;
+        let (listed, next) = found.value;
+        let next_page_token = next.map(|last| encode_page_token(&query, &last));
+        Ok(Response::new(v1::ListUsersResponse {
+            users: listed.into_iter().map(users::render).collect(),
+            next_page_token: next_page_token.unwrap_or_default(),
+            consistency_token: found.token.encode(),
+        }))
     }
 
     async fn delete_user(
         &self,
-        _request: Request<v1::DeleteUserRequest>,
+        request: Request<v1::DeleteUserRequest>,
     ) -> Result<Response<v1::DeleteUserResponse>, Status> {
-        Err(Status::unimplemented("delete_user"))
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let id = users::delete(request)?;
+        let done = self.app.delete_user(&context, &id).await?;
+        Ok(Response::new(v1::DeleteUserResponse {
+            user: Some(users::render(done.value)),
+            consistency_token: done.token.encode(),
+        }))
     }
 
     async fn upsert_service_accounts(
         &self,
-        _request: Request<v1::UpsertServiceAccountsRequest>,
+        request: Request<v1::UpsertServiceAccountsRequest>,
     ) -> Result<Response<v1::UpsertServiceAccountsResponse>, Status> {
-        Err(Status::unimplemented("upsert_service_accounts"))
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let entries = service_accounts::upsert(request, &self.limits)?;
+        let done = self.app.upsert_service_accounts(&context, &entries).await?;
+        let outcomes = done.value.into_iter().enumerate();
+        Ok(Response::new(v1::UpsertServiceAccountsResponse {
+            outcomes: outcomes.map(|(at, done)| service_accounts::outcome(at, done)).collect(),
+            consistency_token: done.token.encode(),
+        }))
     }
 
     async fn list_service_accounts(
         &self,
-        _request: Request<v1::ListServiceAccountsRequest>,
+        request: Request<v1::ListServiceAccountsRequest>,
     ) -> Result<Response<v1::ListServiceAccountsResponse>, Status> {
-        Err(Status::unimplemented("list_service_accounts"))
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let (organization, page) = service_accounts::list(request, &self.limits)?;
+        let found = self.app.list_service_accounts(&context, &organization, &page).await?;
+        let (accounts, next) = found.value;
+        let query = service_accounts::page_query(organization.as_str());
+        let next_page_token = next.map(|last| encode_page_token(&query, &last));
+        Ok(Response::new(v1::ListServiceAccountsResponse {
+            service_accounts: accounts.into_iter().map(service_accounts::render).collect(),
+            next_page_token: next_page_token.unwrap_or_default(),
+            consistency_token: found.token.encode(),
+        }))
     }
 
     async fn deactivate_service_account(
         &self,
-        _request: Request<v1::DeactivateServiceAccountRequest>,
+        request: Request<v1::DeactivateServiceAccountRequest>,
     ) -> Result<Response<v1::DeactivateServiceAccountResponse>, Status> {
-        Err(Status::unimplemented("deactivate_service_account"))
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let v1::DeactivateServiceAccountRequest { request_id: _, service_account } = request;
+        let id = parse::id("service_account", &service_account)?;
+        let done = self.app.deactivate_service_account(&context, &id).await?;
+        Ok(Response::new(v1::DeactivateServiceAccountResponse {
+            service_account: Some(service_accounts::render(done.value)),
+            consistency_token: done.token.encode(),
+        }))
     }
 
     async fn list_groups(

@@ -54,7 +54,7 @@ fn list_audit_events(
     let filter = self::filter(&mut violations, filter.unwrap_or_default());
     let question = trail.zip(filter);
     let query = question.as_ref().map(|(trail, filter)| query(trail, filter)).unwrap_or_default();
-    let page = violations.page((page_size, &page_token), &query, limits);
+    let page = parse::page(&mut violations, &query, (page_size, &page_token), limits.max_page_size);
     violations.finish((|| {
         let (trail, filter) = question?;
         Some((trail, filter, page?))

@@ -37,7 +37,7 @@ pub(super) fn get(
     let mut violations = Violations::default();
     let group: Option<GroupId> = violations.check(parse::id("group", &group));
     let query = group.as_ref().map(page_query).unwrap_or_default();
-    let page = violations.page((page_size, &page_token), &query, limits);
+    let page = parse::page(&mut violations, &query, (page_size, &page_token), limits.max_page_size);
     violations.finish(group.zip(page))
 }
 
@@ -49,7 +49,7 @@ pub(super) fn list(
     let mut violations = Violations::default();
     let organization = violations.check(parse::id("organization", &organization));
     let query = organization.as_ref().map(list_query).unwrap_or_default();
-    let page = violations.page((page_size, &page_token), &query, limits);
+    let page = parse::page(&mut violations, &query, (page_size, &page_token), limits.max_page_size);
     violations.finish(organization.zip(page))
 }
 

@@ -1,5 +1,5 @@
-//! What surrounds every call: panics, requests that tonic could not read, counting, and the end of
-//! streams when the server stops.
+//! What surrounds every call: who calls, panics, requests that tonic could not read, counting, and
+//! the end of streams when the server stops.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -21,8 +21,12 @@ use tonic::codegen::Bytes;
 use tonic::{Code, Status};
 use tower::{Layer, Service};
 
+use super::access::{self, Access};
 use super::code::name;
-use super::status;
+use super::context::ACTOR;
+use super::{authenticate, status};
+use crate::authn::Authenticator;
+use crate::domain::caller::Caller;
 use crate::proto::FILE_DESCRIPTOR_SET;
 
 const REQUESTS: &str = "portcullis_requests_total";
@@ -35,13 +39,19 @@ pub(super) struct CallLayer {
 
 /// What all calls share.
 struct Calls {
-    /// Our methods by path, with the count of their successes.
-    methods: HashMap<String, Counter>,
+    /// Our methods by path.
+    methods: HashMap<String, Method>,
     /// The count of all others.
     others: Counter,
     max_message_bytes: usize,
+    authenticator: Authenticator,
     /// Cancelled when open streams have to end.
     stopping: CancellationToken,
+}
+
+struct Method {
+    access: &'static Access,
+    successes: Counter,
 }
 
 /// A service with [`CallLayer`] around it.
@@ -52,15 +62,21 @@ pub(super) struct Call<S> {
 }
 
 impl CallLayer {
-    pub(super) fn new(max_message_bytes: usize, stopping: CancellationToken) -> Self {
+    pub(super) fn new(
+        max_message_bytes: usize,
+        authenticator: Authenticator,
+        stopping: CancellationToken,
+    ) -> Self {
         describe_counter!(REQUESTS, "Calls by method and gRPC status code");
         let success = |path: String| {
-            let count = counter!(REQUESTS, "method" => path.clone(), "code" => name(Code::Ok));
-            (path, count)
+            let successes = counter!(REQUESTS, "method" => path.clone(), "code" => name(Code::Ok));
+            let access = access::of(&path);
+            (path, Method { access, successes })
         };
         let methods = methods().into_iter().map(success).collect();
         let others = counter!(REQUESTS, "method" => "other", "code" => "");
-        Self { calls: Arc::new(Calls { methods, others, max_message_bytes, stopping }) }
+        let calls = Calls { methods, others, max_message_bytes, authenticator, stopping };
+        Self { calls: Arc::new(calls) }
     }
 }
 
@@ -88,8 +104,8 @@ impl<S> Layer<S> for CallLayer {
 
 impl<S> Service<Request<Body>> for Call<S>
 where
-    S: Service<Request<Body>, Response = Response<Body>>,
-    S::Future: Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -99,14 +115,23 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let uri = request.uri().clone();
         let calls = Arc::clone(&self.calls);
-        // Nothing of a call survives its panic but what it shares with others: the pools, which
-        // discard a connection inside a transaction, and the cache, which no call writes.
-        let answer = AssertUnwindSafe(self.inner.call(request)).catch_unwind();
+        // Who calls may take a moment to find out. The one that was found ready is used.
+        let other = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
-            let response = match answer.await {
+            // Nothing of a call survives its panic but what it shares with others: the pools,
+            // which discard a connection inside a transaction, and what no call leaves half
+            // changed.
+            let answer = AssertUnwindSafe(async {
+                match calls.admit(&mut request).await {
+                    Ok(()) => inner.call(request).await,
+                    Err(refused) => Ok(refused.into_http()),
+                }
+            });
+            let response = match answer.catch_unwind().await {
                 Ok(response) => response?,
                 Err(panic) => status::internal(&Panic(panic.as_ref())).into_http(),
             };
@@ -116,9 +141,19 @@ where
 }
 
 impl Calls {
+    /// Finds out who calls, and whether they may call this at all. Nothing of the request's body
+    /// has been looked at.
+    async fn admit(&self, request: &mut Request<Body>) -> Result<(), Status> {
+        authenticate::admit(&self.authenticator, request).await?;
+        let Some(caller) = request.extensions().get::<Caller>() else { return Ok(()) };
+        // A method that nobody has, or of the services that are served beside ours.
+        let Some(method) = self.methods.get(request.uri().path()) else { return Ok(()) };
+        Ok(method.access.admit(caller, request.headers().contains_key(ACTOR))?)
+    }
+
     /// Counts the call, and puts what the client gets into our terms.
     fn finish(&self, path: &str, response: Response<Body>) -> Response<Body> {
-        let Some(successes) = self.methods.get(path) else {
+        let Some(Method { successes, .. }) = self.methods.get(path) else {
             return self.other(path, response);
         };
         // No status in the headers: a message follows, and success after it.
@@ -216,7 +251,8 @@ mod tests {
     const CHECK: &str = "/portcullis.v1.PolicyService/CheckPermission";
 
     async fn call(path: &str, answer: fn() -> Response<Body>) -> Response<Body> {
-        let layer = CallLayer::new(1_000, CancellationToken::new());
+        let trusting = Authenticator::trusting();
+        let layer = CallLayer::new(1_000, trusting, CancellationToken::new());
         let service = layer.layer(service_fn(move |_: Request<Body>| async move {
             Ok::<_, Infallible>(answer())
         }));

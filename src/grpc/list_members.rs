@@ -11,7 +11,7 @@ use crate::proto::v1;
 /// The longest text that is searched for, in characters.
 const MAX_SEARCH_CHARS: usize = 200;
 
-pub(super) fn parse(
+pub(super) fn question(
     request: v1::ListMembersRequest,
     limits: &Limits,
 ) -> Result<(PortfolioId, MemberFilter, Page<Subject>), Refusal> {
@@ -24,11 +24,11 @@ pub(super) fn parse(
     let state = violations.check(self::state("filter.state", state));
     let filter =
         (|| Some(MemberFilter { search: search?, role: role?, state: state?, deactivated }))();
-    let question = portfolio.zip(filter);
-    let query = question.as_ref().map(|(id, filter)| query(id, filter)).unwrap_or_default();
-    let page = violations.page((page_size, &page_token), &query, limits);
+    let asked = portfolio.zip(filter);
+    let query = asked.as_ref().map(|(id, filter)| query(id, filter)).unwrap_or_default();
+    let page = parse::page(&mut violations, &query, (page_size, &page_token), limits.max_page_size);
     violations.finish((|| {
-        let (portfolio, filter) = question?;
+        let (portfolio, filter) = asked?;
         Some((portfolio, filter, page?))
     })())
 }
@@ -89,21 +89,21 @@ mod tests {
             (v1::MemberFilter { role: "no role".to_owned(), ..none() }, "filter.role"),
             (v1::MemberFilter { state: 9, ..none() }, "filter.state"),
         ] {
-            let refusal = parse(asking(filter, ""), &Limits::default()).unwrap_err();
+            let refusal = question(asking(filter, ""), &Limits::default()).unwrap_err();
             assert_eq!(refusal.violations[0].field, field);
         }
         let most = v1::MemberFilter { search: "ä".repeat(200), ..none() };
-        assert!(parse(asking(most, ""), &Limits::default()).is_ok());
+        assert!(question(asking(most, ""), &Limits::default()).is_ok());
     }
 
     #[test]
     fn mem_4_a_page_token_is_bound_to_the_whole_question() {
         let searching =
             |text: &str| v1::MemberFilter { search: text.to_owned(), ..Default::default() };
-        let (id, filter, _) = parse(asking(searching("a"), ""), &Limits::default()).unwrap();
+        let (id, filter, _) = question(asking(searching("a"), ""), &Limits::default()).unwrap();
         let last = Subject::User("ann".parse().unwrap());
         let token = encode_page_token(&query(&id, &filter), &last);
-        let page = |text: &str| parse(asking(searching(text), &token), &Limits::default());
+        let page = |text: &str| question(asking(searching(text), &token), &Limits::default());
         assert_eq!(page("a").unwrap().2.after, Some(last));
         assert_eq!(page("b").unwrap_err().reason, Reason::PageTokenInvalid);
     }

@@ -83,7 +83,7 @@ impl MembershipService for Services {
         request: Request<v1::ListMembersRequest>,
     ) -> Result<Response<v1::ListMembersResponse>, Status> {
         let (context, request) = context::read(request, self.request_timeout)?;
-        let (portfolio, filter, page) = list_members::parse(request, &self.limits)?;
+        let (portfolio, filter, page) = list_members::question(request, &self.limits)?;
         let found = self.app.list_members(&context, &portfolio, &filter, &page).await?;
         let query = list_members::query(&portfolio, &filter);
         let next = found.value.next.map(|last| encode_page_token(&query, &last));

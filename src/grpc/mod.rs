@@ -3,7 +3,10 @@
 //! To add an RPC: its messages in `proto/`, a function of its name in `app`, and here a method
 //! that parses, calls and renders; if it writes, a line in `context`. Only `status` makes errors.
 
+mod access;
 mod access_settings;
+mod answers;
+mod authenticate;
 pub mod client;
 mod code;
 mod context;
@@ -17,9 +20,12 @@ mod members;
 mod organizations;
 mod parse;
 mod policy;
+mod portfolio_lists;
 mod portfolios;
+mod questions;
 mod render;
 mod roles;
+mod service_accounts;
 mod status;
 mod users;
 
@@ -34,6 +40,7 @@ use tonic::transport::Server;
 use tonic::transport::server::TcpIncoming;
 
 use crate::app::App;
+use crate::authn::Authenticator;
 use crate::config::Limits;
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::v1::access_settings_service_server::AccessSettingsServiceServer;
@@ -68,13 +75,14 @@ impl Services {
         Self { app, limits, request_timeout, further }
     }
 
-    /// Serves until `stopping`, and then until the calls that are open have ended; open streams
+    /// Serves those whom `authenticator` knows until `stopping`, and then until the calls that are open have ended; open streams
     /// are ended at once. `ready` says whether the health service reports us as serving.
     ///
     /// # Errors
     /// The descriptors are not what reflection expects, or tonic gives up.
     pub async fn serve(
         self,
+        authenticator: Authenticator,
         listener: TcpListener,
         ready: watch::Receiver<bool>,
         stopping: CancellationToken,
@@ -100,7 +108,7 @@ impl Services {
             .max_concurrent_streams(Some(MAX_CONCURRENT_STREAMS))
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-            .layer(layer::CallLayer::new(size, stopping.clone()))
+            .layer(layer::CallLayer::new(size, authenticator, stopping.clone()))
             .add_routes(further)
             .add_service(service!(AccessSettingsServiceServer))
             .add_service(service!(DirectoryServiceServer))

@@ -1,17 +1,21 @@
 use std::collections::BTreeSet;
+use std::str::FromStr;
 
 use super::parse::{self, Violations, too_many};
 use super::render::{site_role, timestamp, visibility};
-use crate::app::NewOrganization;
+use crate::app::{NewOrganization, UpdateOrganization};
 use crate::config::Limits;
-use crate::domain::OrganizationId;
 use crate::domain::directory::{ExternalsJoin, Organization, SiteRole, is_domain};
+use crate::domain::ids::InvalidId;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::Preset;
+use crate::domain::{OrganizationId, UserId};
 use crate::proto::v1;
 
 /// The most verified domains of an organization.
 const MAX_DOMAINS: usize = 100;
+/// The most administrators of an organization.
+const MAX_ADMINISTRATORS: usize = 100;
 /// The most partners of an organization.
 const MAX_PARTNERS: usize = 100;
 
@@ -74,6 +78,88 @@ pub(super) fn create(
     })())
 }
 
+/// The fields that an update may name.
+const FIELDS: [&str; 8] = [
+    "display_name",
+    "domains",
+    "administrators",
+    "default_visibility",
+    "outsider_site_role",
+    "partner_organizations",
+    "externals_join",
+    "privacy_approval",
+];
+
+/// Fields that the mask does not name are not looked at.
+pub(super) fn update(
+    request: v1::UpdateOrganizationRequest,
+    limits: &Limits,
+) -> Result<UpdateOrganization, Refusal> {
+    let v1::UpdateOrganizationRequest { request_id: _, organization, update_mask } = request;
+    let Some(organization) = organization else {
+        return Err(Refusal::field("organization", "must be given"));
+    };
+    let v1::Organization {
+        id,
+        display_name,
+        domains,
+        default_visibility,
+        administrators,
+        outsider_site_role,
+        partner_organizations,
+        externals_join,
+        privacy_approval,
+        etag,
+        // Never change.
+        preset: _,
+        create_time: _,
+    } = organization;
+    let mut violations = Violations::default();
+    let v = &mut violations;
+    let id = v.check(parse::id("organization.id", &id));
+    let etag = v.check(parse::etag("organization.etag", etag));
+    let named = v.check(paths(update_mask.as_ref())).unwrap_or_default();
+    let if_named = |field| named.contains(&field).then_some(());
+    let display_name = if_named("display_name").and_then(|()| {
+        let most = limits.max_string_bytes;
+        v.check(parse::display_name("organization.display_name", display_name, most))
+    });
+    let domains = if_named("domains").map(|()| self::domains(v, &domains));
+    let administrators =
+        if_named("administrators").map(|()| self::administrators(v, &administrators));
+    let default_visibility = if_named("default_visibility").and_then(|()| {
+        let given = default_visibility.unwrap_or_default();
+        v.check(parse::visibility("organization.default_visibility", given))
+    });
+    let outsider_site_role = if_named("outsider_site_role").and_then(|()| {
+        v.check(parse::site_role("organization.outsider_site_role", outsider_site_role))
+    });
+    let partners =
+        if_named("partner_organizations").map(|()| self::partners(v, &partner_organizations));
+    let externals_join =
+        if_named("externals_join").and_then(|()| v.check(self::externals_join(externals_join)));
+    refuse_privacy_approval(privacy_approval && if_named("privacy_approval").is_some())?;
+    violations.finish((|| {
+        Some(UpdateOrganization {
+            id: id?,
+            display_name,
+            domains,
+            administrators,
+            default_visibility,
+            outsider_site_role,
+            partner_organizations: partners,
+            externals_join,
+            etag: etag?,
+        })
+    })())
+}
+
+/// The mask alone tells an empty list from one that is to stay, so that it must be there.
+fn paths(mask: Option<&prost_types::FieldMask>) -> Result<Vec<&'static str>, Refusal> {
+    // What is set is not looked at: a mask without paths names nothing.
+    parse::update_mask(mask, &FIELDS.map(|field| (field, false)))
+}
+
 /// The well-formed ones, in lower case and sorted.
 fn domains(violations: &mut Violations, given: &[String]) -> Vec<String> {
     if given.len() > MAX_DOMAINS {
@@ -96,18 +182,28 @@ fn domains(violations: &mut Violations, given: &[String]) -> Vec<String> {
     domains.into_iter().collect()
 }
 
-/// The well-formed ones, sorted and once.
-fn partners(violations: &mut Violations, given: &[String]) -> Vec<OrganizationId> {
-    const FIELD: &str = "organization.partner_organizations";
-    if given.len() > MAX_PARTNERS {
-        violations.check::<()>(Err(too_many(FIELD, given.len(), MAX_PARTNERS)));
+/// The well-formed ids of a field, sorted and once; at most `most`.
+fn ids<T>(violations: &mut Violations, field: &str, given: &[String], most: usize) -> Vec<T>
+where
+    T: FromStr<Err = InvalidId> + Ord,
+{
+    if given.len() > most {
+        violations.check::<()>(Err(too_many(field, given.len(), most)));
         return Vec::new();
     }
-    let mut partners = BTreeSet::new();
+    let mut ids = BTreeSet::new();
     for (at, id) in given.iter().enumerate() {
-        partners.extend(violations.check(parse::id(&format!("{FIELD}[{at}]"), id)));
+        ids.extend(violations.check(parse::id(&format!("{field}[{at}]"), id)));
     }
-    partners.into_iter().collect()
+    ids.into_iter().collect()
+}
+
+fn partners(violations: &mut Violations, given: &[String]) -> Vec<OrganizationId> {
+    ids(violations, "organization.partner_organizations", given, MAX_PARTNERS)
+}
+
+fn administrators(violations: &mut Violations, given: &[String]) -> Vec<UserId> {
+    ids(violations, "organization.administrators", given, MAX_ADMINISTRATORS)
 }
 
 fn externals_join(given: i32) -> Result<ExternalsJoin, Refusal> {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{DEFAULT_PAGE_SIZE, Limits};
+use crate::config::DEFAULT_PAGE_SIZE;
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::SiteRole;
 use crate::domain::ids::InvalidId;
@@ -43,20 +43,6 @@ impl Violations {
                 None
             }
         }
-    }
-
-    /// A page of a list: the size and the token as the request has them, `query` what the token is
-    /// bound to, which is the list's other arguments.
-    pub(super) fn page<K: DeserializeOwned>(
-        &mut self,
-        (size, token): (i32, &str),
-        query: &str,
-        limits: &Limits,
-    ) -> Option<Page<K>> {
-        let size = self.check(page_size(size, limits.max_page_size));
-        let wrong = |error| Refusal::field_because(Reason::PageTokenInvalid, "page_token", error);
-        let after = self.check(decode_page_token(query, token).map_err(wrong));
-        Some(Page { size: size?, after: after? })
     }
 
     /// The message, which must be there if nothing was wrong; or all that was.
@@ -217,20 +203,29 @@ pub(super) fn batch(field: &str, entries: usize, limit: usize) -> Result<(), Ref
     }
 }
 
-fn page_size(size: i32, most: usize) -> Result<usize, Refusal> {
-    match usize::try_from(size) {
-        Ok(0) => Ok(DEFAULT_PAGE_SIZE.min(most)),
-        Ok(size) => Ok(size.min(most)),
-        Err(_) => Err(Refusal::field("page_size", "must not be negative")),
-    }
-}
-
 /// More entries than are accepted (BAD-2).
 pub(super) fn too_many(field: &str, actual: usize, limit: usize) -> Refusal {
     let description = format!("has {actual} entries; at most {limit} are accepted");
     Refusal::field_because(Reason::LimitExceeded, field, description)
         .with("limit", limit)
         .with("actual", actual)
+}
+
+/// Which page of a list, whose other arguments `query` names.
+pub(super) fn page<K: DeserializeOwned>(
+    violations: &mut Violations,
+    query: &str,
+    (size, token): (i32, &str),
+    most: usize,
+) -> Option<Page<K>> {
+    let size = violations.check(match usize::try_from(size) {
+        Ok(0) => Ok(DEFAULT_PAGE_SIZE.min(most)),
+        Ok(size) => Ok(size.min(most)),
+        Err(_) => Err(Refusal::field("page_size", "must not be negative")),
+    });
+    let wrong = |error| Refusal::field_because(Reason::PageTokenInvalid, "page_token", error);
+    let after = violations.check(decode_page_token(query, token).map_err(wrong));
+    Some(Page { size: size?, after: after? })
 }
 
 /// Which fields an update changes: those that the mask names, or else those that are `set`.

@@ -1,9 +1,10 @@
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
-use super::{Services, context, render};
+use super::{Services, context, portfolio_lists, render};
 use crate::app::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 use crate::domain::PortfolioId;
+use crate::domain::page::encode_page_token;
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::Refusal;
 use crate::proto::v1;
@@ -53,9 +54,18 @@ impl PortfolioService for Services {
 
     async fn list_portfolios(
         &self,
-        _request: Request<v1::ListPortfoliosRequest>,
+        request: Request<v1::ListPortfoliosRequest>,
     ) -> Result<Response<v1::ListPortfoliosResponse>, Status> {
-        Err(Status::unimplemented("list_portfolios"))
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let actor = &context.principal.actor;
+        let (request, query) = portfolio_lists::list(request, actor, &self.limits)?;
+        let listed = self.app.list_portfolios(&context, &request).await?;
+        let next = listed.next.map(|key| encode_page_token(&query, &key));
+        Ok(Response::new(v1::ListPortfoliosResponse {
+            portfolios: listed.rows.iter().map(portfolio_lists::summary).collect(),
+            next_page_token: next.unwrap_or_default(),
+            consistency_token: listed.token.encode(),
+        }))
     }
 
     async fn update_portfolio(
@@ -73,9 +83,18 @@ impl PortfolioService for Services {
 
     async fn list_unmanaged_portfolios(
         &self,
-        _request: Request<v1::ListUnmanagedPortfoliosRequest>,
+        request: Request<v1::ListUnmanagedPortfoliosRequest>,
     ) -> Result<Response<v1::ListUnmanagedPortfoliosResponse>, Status> {
-        Err(Status::unimplemented("list_unmanaged_portfolios"))
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let actor = &context.principal.actor;
+        let (request, query) = portfolio_lists::list_unmanaged(request, actor, &self.limits)?;
+        let listed = self.app.list_unmanaged_portfolios(&context, &request).await?;
+        let next = listed.next.map(|key| encode_page_token(&query, &key));
+        Ok(Response::new(v1::ListUnmanagedPortfoliosResponse {
+            portfolios: listed.rows.iter().map(portfolio).collect(),
+            next_page_token: next.unwrap_or_default(),
+            consistency_token: listed.token.encode(),
+        }))
     }
 }
 
@@ -187,7 +206,7 @@ fn delete_portfolio(request: v1::DeletePortfolioRequest) -> Result<DeletePortfol
     violations.finish((|| Some(DeletePortfolio { id: id?, etag: etag? }))())
 }
 
-fn portfolio(portfolio: &Portfolio) -> v1::Portfolio {
+pub(super) fn portfolio(portfolio: &Portfolio) -> v1::Portfolio {
     let Portfolio {
         id,
         organization,

@@ -57,7 +57,8 @@ impl RoleService for Services {
         let v1::ListCatalogPermissionsRequest { page_size, page_token } = request;
         let mut violations = Violations::default();
         let page = (page_size, page_token.as_str());
-        let page: Option<Page<PermissionName>> = violations.page(page, CATALOG_QUERY, &self.limits);
+        let page: Option<Page<PermissionName>> =
+            parse::page(&mut violations, CATALOG_QUERY, page, self.limits.max_page_size);
         let page = violations.finish(page)?;
         let found = self.app.list_catalog_permissions(&context, &page).await?;
         let next = found.value.next.map(|last| encode_page_token(CATALOG_QUERY, &last));
@@ -90,7 +91,7 @@ fn list_roles(
     let mut violations = Violations::default();
     let organization = violations.check(parse::id("organization", &organization));
     let query = organization.as_ref().map(query).unwrap_or_default();
-    let page = violations.page((page_size, &page_token), &query, limits);
+    let page = parse::page(&mut violations, &query, (page_size, &page_token), limits.max_page_size);
     violations.finish(organization.zip(page))
 }
 

@@ -8,6 +8,7 @@ use tonic_types::{ErrorDetails, FieldViolation, StatusExt as _};
 use uuid::Uuid;
 
 use crate::app::{self, StorageError};
+use crate::authn::Refused;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1::{self, ErrorReason};
 
@@ -56,6 +57,22 @@ impl From<app::Error> for Status {
     }
 }
 
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        let message = refused.to_string();
+        let reason = match refused {
+            Refused::Missing => ErrorReason::CredentialMissing,
+            Refused::Malformed(_) => ErrorReason::CredentialMalformed,
+            Refused::Expired(_) => ErrorReason::CredentialExpired,
+            Refused::Rejected(_) => ErrorReason::CredentialRejected,
+            Refused::KeysUnavailable => {
+                return passing(Code::Unavailable, ErrorReason::KeysUnavailable, message);
+            }
+        };
+        Self::with_error_details(Code::Unauthenticated, message, error_info(reason, []))
+    }
+}
+
 fn from_storage(error: &StorageError) -> Status {
     match error {
         StorageError::Unavailable(cause) => {
@@ -73,7 +90,10 @@ fn from_storage(error: &StorageError) -> Status {
             let message = format!("gave up after {attempts} attempts; try again");
             passing(Code::Aborted, ErrorReason::RetriesExhausted, message)
         }
-        StorageError::Corrupt { .. } | StorageError::Query(_) => internal(error),
+        // An overtaken write is tried again until its attempts run out.
+        StorageError::Corrupt { .. } | StorageError::Query(_) | StorageError::Overtaken => {
+            internal(error)
+        }
     }
 }
 
@@ -207,6 +227,7 @@ fn classify(reason: Reason) -> (Code, ErrorReason) {
         Reason::AdministratorRequired => denied(Public::AdministratorRequired),
         Reason::ActorForbidden => denied(Public::ActorForbidden),
         Reason::EtagMismatch => (Code::Aborted, Public::EtagMismatch),
+        Reason::CredentialMissing => (Code::Unauthenticated, Public::CredentialMissing),
     }
 }
 

@@ -1,16 +1,18 @@
 use std::collections::BTreeSet;
 
 use super::parse::{self, Violations};
-use super::{render as wire, status};
-use crate::app::{UpsertUser, Upserted, UserOutcome};
+use super::{render as wire, status as errors};
+use crate::app::{ListUsers, UpsertUser, Upserted, UserOutcome};
 use crate::config::Limits;
-use crate::domain::directory::{Email, SiteRole, User};
+use crate::domain::directory::{Email, SiteRole, User, UserFilter};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, UserId};
 use crate::proto::v1;
 
 /// The longest address of a picture, in bytes.
 const MAX_PICTURE_URI_BYTES: usize = 2_048;
+/// The longest text that is searched for, in characters.
+const MAX_SEARCH_CHARS: usize = 200;
 
 /// The entries: what is wrong with one spoils it alone.
 pub(super) fn upsert(
@@ -82,6 +84,57 @@ fn picture_uri(field: &str, uri: String) -> Result<String, Refusal> {
     Err(Refusal::field(field, description))
 }
 
+/// What is listed, and what its page tokens are bound to.
+pub(super) fn list(
+    request: v1::ListUsersRequest,
+    limits: &Limits,
+) -> Result<(ListUsers, String), Refusal> {
+    let v1::ListUsersRequest { organization, filter, page_size, page_token } = request;
+    let mut violations = Violations::default();
+    let query = format!("ListUsers {organization:?} {filter:?}");
+    let organization = violations.check(parse::id("organization", &organization));
+    let filter = violations.check(filter.map_or_else(|| Ok(UserFilter::default()), self::filter));
+    let asked = (page_size, page_token.as_str());
+    let page = parse::page(&mut violations, &query, asked, limits.max_page_size);
+    violations.finish((|| {
+        let request = ListUsers { organization: organization?, filter: filter?, page: page? };
+        Some((request, query))
+    })())
+}
+
+fn filter(filter: v1::UserFilter) -> Result<UserFilter, Refusal> {
+    let v1::UserFilter { search, status } = filter;
+    let characters = search.chars().count();
+    // The database takes no NUL.
+    if characters > MAX_SEARCH_CHARS || search.contains(char::is_control) {
+        let description = format!(
+            "must be at most {MAX_SEARCH_CHARS} characters, none of them a control character"
+        );
+        return Err(Refusal::field("filter.search", description));
+    }
+    let deactivated = match v1::UserStatus::try_from(status) {
+        Ok(v1::UserStatus::Unspecified) => None,
+        Ok(v1::UserStatus::Active) => Some(false),
+        Ok(v1::UserStatus::Deactivated) => Some(true),
+        Err(_) => {
+            let description = "must be `USER_STATUS_ACTIVE` or `USER_STATUS_DEACTIVATED`, or unset";
+            return Err(Refusal::field("filter.status", description));
+        }
+    };
+    Ok(UserFilter { search: Some(search).filter(|text| !text.is_empty()), deactivated })
+}
+
+pub(super) fn delete(request: v1::DeleteUserRequest) -> Result<UserId, Refusal> {
+    let v1::DeleteUserRequest { request_id: _, user, confirm_user } = request;
+    let mut violations = Violations::default();
+    let id = violations.check(parse::id("user", &user));
+    if confirm_user != user {
+        let description = "must repeat the id of the user, as confirmation";
+        violations.check::<()>(Err(Refusal::field("confirm_user", description)));
+    }
+    violations.finish(id)
+}
+
 pub(super) fn set_site_role(
     request: v1::SetSiteRoleRequest,
 ) -> Result<(OrganizationId, UserId, SiteRole), Refusal> {
@@ -102,7 +155,7 @@ pub(super) fn outcome(at: usize, outcome: UserOutcome) -> v1::UpsertUserOutcome 
         index: wire::index(at),
         status: status.into(),
         user: user.map(render),
-        refusal: refusal.map(status::refusal),
+        refusal: refusal.map(errors::refusal),
     }
 }
 
@@ -116,15 +169,18 @@ pub(super) fn upsert_status(done: Upserted) -> v1::UpsertStatus {
 
 pub(super) fn render(user: User) -> v1::User {
     let User { id, email, display_name, picture_uri, home_organization, deactivated } = user;
-    let status = if deactivated { v1::UserStatus::Deactivated } else { v1::UserStatus::Active };
     v1::User {
         id: id.to_string(),
         email: email.into(),
         display_name,
         picture_uri,
         home_organization: home_organization.map(String::from).unwrap_or_default(),
-        status: status.into(),
+        status: self::status(deactivated).into(),
     }
+}
+
+pub(super) fn status(deactivated: bool) -> v1::UserStatus {
+    if deactivated { v1::UserStatus::Deactivated } else { v1::UserStatus::Active }
 }
 
 pub(super) fn site_role(

@@ -1,13 +1,11 @@
 //! May this subject do this, here, now?
 
-use crate::domain::permission::Permission;
-use crate::domain::role::Reach;
 use crate::domain::{Subject, Timestamp};
 
+use super::evaluation::Evaluation;
 use super::global::{Global, UnknownPermission};
-use super::period::{Period, end_of_stretch, next_begin};
 use super::snapshot::{Portfolio, Resolved, Snapshot};
-use super::source::{Via, is_deactivated};
+use super::source::is_deactivated;
 
 /// One question.
 #[derive(Clone, Copy, Debug)]
@@ -79,118 +77,43 @@ pub fn check(
 ) -> Result<Decision, UnknownPermission> {
     let permission =
         global.permission(query.permission).ok_or_else(|| global.unknown(query.permission))?;
-    let Some(portfolio) = snapshot.portfolio(query.portfolio) else {
-        return Ok(Decision::denied(Reason::PortfolioUnknown));
+    let (portfolio, subject) = match find(global, snapshot, query.subject, query.portfolio) {
+        Ok(found) => found,
+        Err(reason) => return Ok(Decision::denied(reason)),
     };
-    let subject = snapshot.resolve(query.subject);
-    Ok(match subject {
-        Some(found) if is_deactivated(global, query.subject, subject) => {
-            Decision::denied(denial_of_deactivated(portfolio, found))
+    let mut evaluation = Evaluation::new(permission, subject, query);
+    for source in snapshot.sources(portfolio, subject) {
+        evaluation.weigh(&source);
+        if evaluation.is_settled() {
+            break;
         }
-        Some(found) => evaluate(snapshot, portfolio, found, permission, query),
-        None => Decision::denied(Reason::SubjectUnknown),
-    })
+    }
+    Ok(evaluation.decide())
 }
 
-fn denial_of_deactivated(portfolio: &Portfolio, subject: Resolved<'_>) -> Reason {
-    let named = portfolio.grants_of(subject.id).next().is_some();
-    if named || subject.party.is_known() {
+/// The portfolio and the subject, or why nobody needs to look any further.
+pub(super) fn find<'a>(
+    global: &Global,
+    snapshot: &'a Snapshot,
+    subject: &Subject,
+    portfolio: &str,
+) -> Result<(&'a Portfolio, Resolved<'a>), Reason> {
+    let portfolio = snapshot.portfolio(portfolio).ok_or(Reason::PortfolioUnknown)?;
+    let found = snapshot.resolve(subject).ok_or(Reason::SubjectUnknown)?;
+    if !is_deactivated(global, subject, Some(found)) {
+        return Ok((portfolio, found));
+    }
+    let named = portfolio.grants_of(found.id).next().is_some();
+    Err(if named || found.party.is_known() {
         Reason::SubjectDeactivated
     } else {
         Reason::SubjectUnknown
-    }
-}
-
-/// What the sources amount to, apart from those that allow.
-#[derive(Default)]
-struct Found {
-    /// A grant names the subject itself, in force or not.
-    named: bool,
-    /// Something is in force.
-    any: bool,
-    /// Something in force has the permission.
-    permitted: bool,
-}
-
-fn evaluate(
-    snapshot: &Snapshot,
-    portfolio: &Portfolio,
-    subject: Resolved<'_>,
-    permission: &Permission,
-    query: &Query<'_>,
-) -> Decision {
-    let excluded = permission.internal_only && !subject.party.standing.is_internal();
-    let own = query.author == Some(query.subject);
-    let mut found = Found::default();
-    let mut reason = None;
-    // The periods of what allows, now or at another time. Empty, and so never allocated, as long
-    // as no grant involved has a begin or an end.
-    let mut periods: Vec<Period> = Vec::new();
-    for source in snapshot.sources(portfolio, subject) {
-        let reach = source.reach(permission);
-        let in_force = source.in_force(query.at);
-        found.named |= source.via == Via::Direct;
-        found.any |= in_force;
-        found.permitted |= in_force && reach.is_some();
-        let allows = match reach {
-            Some(Reach::Any) => !excluded,
-            Some(Reach::Own) => !excluded && own,
-            None => false,
-        };
-        if !allows {
-            continue;
-        }
-        if in_force {
-            let reason = *reason.get_or_insert(Reason::allowed_by(source.via));
-            if source.period.is_unending() {
-                return Decision { allowed: true, reason, hold_until: None };
-            }
-        }
-        periods.push(source.period);
-    }
-    match reason {
-        Some(reason) => {
-            let hold_until = end_of_stretch(&mut periods, query.at);
-            Decision { allowed: true, reason, hold_until }
-        }
-        None => Decision {
-            allowed: false,
-            reason: denial(&found, excluded, subject, query),
-            hold_until: next_begin(&periods, query.at),
-        },
-    }
-}
-
-fn denial(found: &Found, excluded: bool, subject: Resolved<'_>, query: &Query<'_>) -> Reason {
-    if found.permitted {
-        match query.author {
-            _ if excluded => Reason::InternalOnly,
-            Some(_) => Reason::NotAuthor,
-            None => Reason::AuthorUnknown,
-        }
-    } else if found.any {
-        Reason::PermissionMissing
-    } else if found.named || subject.party.is_known() {
-        Reason::NoAccess
-    } else {
-        Reason::SubjectUnknown
-    }
+    })
 }
 
 impl Decision {
     /// A denial that the clock does not change.
-    fn denied(reason: Reason) -> Self {
+    pub(super) fn denied(reason: Reason) -> Self {
         Self { allowed: false, reason, hold_until: None }
-    }
-}
-
-impl Reason {
-    fn allowed_by(via: Via) -> Self {
-        match via {
-            Via::Direct => Self::DirectGrant,
-            Via::Group(_) => Self::GroupGrant,
-            Via::OrganizationAccess => Self::OrganizationAccess,
-            Via::Administrator => Self::Administrator,
-        }
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::domain::directory::Standing;
 use crate::domain::fact::{
     GrantFact, OrganizationChanges, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact,
 };
@@ -16,6 +17,8 @@ use super::snapshot::{Granted, GroupNode, Party, Portfolio, Snapshot};
 
 /// What an entry of a tree costs beside itself: its share of the nodes and of the text's header.
 const ENTRY: usize = 48;
+/// What an entry in the set of administrators costs.
+const ADMINISTRATOR: usize = 8;
 
 impl Snapshot {
     /// Compiles an organization's facts, all of them or as many as a question needs.
@@ -50,6 +53,8 @@ impl Snapshot {
             subject_ids: imbl::HashMap::new(),
             parties: imbl::Vector::new(),
             portfolios: imbl::HashMap::new(),
+            portfolio_order: imbl::OrdSet::new(),
+            administrators: imbl::OrdSet::new(),
             bytes: size_of::<Self>(),
         }
     }
@@ -110,15 +115,15 @@ impl Snapshot {
             return;
         }
         let id = self.subject_id(subject);
-        let unknown = Party::default();
         let (standing, active, groups) = fact
-            .map_or((unknown.standing, unknown.active, Vec::new()), |fact| {
+            .map_or((Standing::default(), true, Vec::new()), |fact| {
                 (fact.standing, fact.active, fact.groups)
             });
         let groups: Arc<[u32]> =
             groups.into_iter().map(|group| self.subject_id(&Subject::Group(group))).collect();
-        if matches!(subject, Subject::Group(_)) {
-            self.move_group(id, &groups);
+        let is_group = matches!(subject, Subject::Group(_));
+        self.move_between_groups(id, is_group, &groups);
+        if is_group {
             moved.insert(id);
         }
         self.edit(id, |party| {
@@ -126,6 +131,17 @@ impl Snapshot {
             party.active = active;
             party.groups = groups;
         });
+        self.note_administrator(id);
+    }
+
+    fn note_administrator(&mut self, id: u32) {
+        self.bytes -= ADMINISTRATOR * self.administrators.len();
+        if self.party(id).is_some_and(Party::is_administrator) {
+            self.administrators.insert(id);
+        } else {
+            self.administrators.remove(&id);
+        }
+        self.bytes += ADMINISTRATOR * self.administrators.len();
     }
 
     fn subject_id(&mut self, subject: &Subject) -> u32 {
@@ -134,28 +150,36 @@ impl Snapshot {
         }
         let id = next_id(self.parties.len());
         let node = match subject {
-            Subject::Group(group) => Some(Arc::new(GroupNode {
-                id: group.clone(),
+            Subject::Group(_) => Some(Arc::new(GroupNode {
                 children: Vec::new(),
+                members: imbl::OrdSet::new(),
                 closure: Box::new([id]),
             })),
             Subject::User(_) | Subject::ServiceAccount(_) => None,
         };
-        let party = Party { node, ..Party::default() };
+        let party = Party::unknown(subject.clone(), node);
         self.bytes += 2 * ENTRY + size_of::<Subject>() + subject.id().len() + party.weight();
         self.subject_ids.insert(subject.clone(), id);
         self.parties.push_back(party);
         id
     }
 
-    /// Notes in the groups that it was in, and is in now, that it is their child.
-    fn move_group(&mut self, id: u32, groups: &[u32]) {
+    /// Notes in the groups that it was in, and is in now, that it is their child or member.
+    fn move_between_groups(&mut self, id: u32, is_group: bool, groups: &[u32]) {
         let before = self.party(id).map(|party| Arc::clone(&party.groups)).unwrap_or_default();
         for parent in before.iter().filter(|parent| !groups.contains(parent)) {
-            self.edit_node(*parent, |node| node.children.retain(|child| *child != id));
+            self.edit_node(*parent, |node| {
+                node.members.remove(&id);
+                node.children.retain(|child| *child != id);
+            });
         }
         for parent in groups.iter().filter(|parent| !before.contains(parent)) {
-            self.edit_node(*parent, |node| node.children.push(id));
+            self.edit_node(*parent, |node| match is_group {
+                true => node.children.push(id),
+                false => {
+                    node.members.insert(id);
+                }
+            });
         }
     }
 
@@ -197,16 +221,18 @@ impl Snapshot {
 
     fn put_portfolio(&mut self, id: PortfolioId, fact: Option<PortfolioFact>) {
         let weight = |id: &PortfolioId, portfolio: &Portfolio| {
-            ENTRY + size_of::<PortfolioId>() + id.as_str().len() + portfolio.weight()
+            2 * (ENTRY + size_of::<PortfolioId>()) + id.as_str().len() + portfolio.weight()
         };
         if let Some(old) = self.portfolios.remove(&id) {
             self.bytes = self.bytes.saturating_sub(weight(&id, &old));
+            self.portfolio_order.remove(&id);
         }
         if let Some(fact) = fact {
             let access_role = self.role_id(&fact.organization_access_role);
             let grants = fact.grants.iter().map(|grant| self.granted(grant)).collect();
             let portfolio = Portfolio::new(fact.visibility, access_role, grants);
             self.bytes += weight(&id, &portfolio);
+            self.portfolio_order.insert(id.clone());
             self.portfolios.insert(id, Arc::new(portfolio));
         }
     }
@@ -228,7 +254,10 @@ fn next_id(len: usize) -> u32 {
 
 /// Everything that is reached from the start along the edges, the start included. Ends on any
 /// input: facts with a cycle cannot be stored (DIR-4), but a hang would be a poor answer to one.
-fn reachable<'a>(start: BTreeSet<u32>, edges: impl Fn(u32) -> Option<&'a [u32]>) -> BTreeSet<u32> {
+pub(super) fn reachable<'a>(
+    start: BTreeSet<u32>,
+    edges: impl Fn(u32) -> Option<&'a [u32]>,
+) -> BTreeSet<u32> {
     let mut open: Vec<u32> = start.iter().copied().collect();
     let mut seen = start;
     while let Some(id) = open.pop() {

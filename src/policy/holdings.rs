@@ -65,7 +65,8 @@ pub fn holdings(
 
 /// What the subject's grants, direct and through groups, hold or will hold, in force at `at` or yet
 /// to begin: what makes them *someone who holds more* (ROL-7). Openness is left out, since nobody
-/// takes it away by changing a member, and so is being an administrator; so is deactivation, since the grants outlive it (DIR-1).
+/// takes it away by changing a member, and so is being an administrator; so is deactivation, since
+/// the grants outlive it (DIR-1).
 #[must_use]
 pub fn explicit_holdings(
     global: &Global,

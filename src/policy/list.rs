@@ -1,9 +1,9 @@
 //! What a subject sees of an organization, and by which ways it reaches a portfolio.
 
-use crate::domain::access_settings::Visibility;
 use crate::domain::{GroupId, Subject, Timestamp};
 
 use super::global::Global;
+use super::rows::view_of;
 use super::snapshot::Snapshot;
 use super::source::{OpenTo, Via, is_deactivated};
 
@@ -31,19 +31,7 @@ pub fn may_list(
     portfolio: &str,
     at: Timestamp,
 ) -> bool {
-    let resolved = snapshot.resolve(subject);
-    let (Some(found), Some(portfolio)) = (resolved, snapshot.portfolio(portfolio)) else {
-        return false;
-    };
-    if is_deactivated(global, subject, resolved) {
-        return false;
-    }
-    let listed = match portfolio.visibility {
-        Visibility::Private => false,
-        Visibility::Restricted | Visibility::Open => found.party.open_to().is_some(),
-    };
-    let listed = listed || found.party.is_administrator();
-    listed || snapshot.explicit_sources(portfolio, found).any(|source| source.in_force(at))
+    view_of(global, snapshot, subject, portfolio, at).is_some()
 }
 
 /// Whether the subject is an active administrator of the organization (DIR-7).
@@ -86,7 +74,7 @@ pub fn routes(
     };
     let route = |via: Via| match via {
         Via::Direct => Some(Route::Direct),
-        Via::Group(id) => Some(Route::Group(snapshot.party(id)?.node.as_ref()?.id.clone())),
+        Via::Group(id) => Some(Route::Group(snapshot.group_id(id)?.clone())),
         Via::OrganizationAccess => Some(Route::OrganizationAccess),
         Via::Administrator => Some(Route::Administrator),
     };

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   GlobalFacts        -> Global    ─┐
-//!   OrganizationFacts  -> Snapshot  ─┼─> check, may_list, holdings, routes
+//!   OrganizationFacts  -> Snapshot  ─┼─> check, explain, lists, holdings
 //!   who, what, where, when          ─┘
 //! ```
 //!
@@ -13,15 +13,23 @@
 //! sources, so they cannot disagree with it.
 //!
 //! Where things are: what is compiled in `snapshot` and `role`, how in `compile`, the sources in
-//! `source`, the questions in `check`, `list` and `holdings`.
+//! `source`, the one evaluation of them in `evaluation`, the questions in `check`, `explain`,
+//! `reach` (the check asked the other way round), `rows` (portfolios in lists), `list` and
+//! `holdings`.
 
 mod check;
 mod compile;
+mod evaluation;
+mod excerpt;
+mod explain;
+mod givers;
 mod global;
 mod holdings;
 mod list;
 mod period;
+mod reach;
 mod role;
+mod rows;
 mod snapshot;
 mod source;
 
@@ -29,10 +37,22 @@ mod source;
 mod tests;
 
 pub use check::{Decision, Query, Reason, check};
+pub use evaluation::RouteEffect;
+pub use excerpt::Excerpt;
+pub use explain::{ExplainedRoute, Explanation, Way, explain};
+pub use givers::{Giver, Givers};
 pub use global::{Global, UnknownPermission};
 pub use holdings::{Holdings, explicit_holdings, holdings, role_holdings};
 pub use list::{
     Route, is_administrator, is_in_group, is_internal, may_create_portfolios, may_list,
     next_change, routes,
+};
+pub use reach::{
+    EffectivePermission, EffectivePermissions, Whom, accessible_portfolios, effective_permissions,
+    subjects_with,
+};
+pub use rows::{
+    PortfolioRow, View, is_managed, lasting_managers, listed_portfolios, portfolio_row,
+    unmanaged_portfolios,
 };
 pub use snapshot::Snapshot;

@@ -1,6 +1,7 @@
 //! One organization's facts, compiled for checks.
 
 use std::cmp::Ordering;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::domain::access_settings::Visibility;
@@ -31,6 +32,10 @@ pub struct Snapshot {
     pub(super) subject_ids: imbl::HashMap<Subject, u32>,
     pub(super) parties: imbl::Vector<Party>,
     pub(super) portfolios: imbl::HashMap<PortfolioId, Arc<Portfolio>>,
+    /// The same portfolios in the order of their ids, for lists.
+    pub(super) portfolio_order: imbl::OrdSet<PortfolioId>,
+    /// Those who are named as administrators and are at home, active or not.
+    pub(super) administrators: imbl::OrdSet<u32>,
     /// What `bytes` answers, kept in step by every change.
     pub(super) bytes: usize,
 }
@@ -38,6 +43,7 @@ pub struct Snapshot {
 /// A subject, as the organization knows it.
 #[derive(Clone, Debug)]
 pub(super) struct Party {
+    pub subject: Subject,
     pub standing: Standing,
     pub active: bool,
     /// The groups it is directly in.
@@ -56,9 +62,11 @@ pub(super) struct Resolved<'a> {
 /// A group among groups.
 #[derive(Clone, Debug)]
 pub(super) struct GroupNode {
-    pub id: GroupId,
     /// The groups directly in it.
     pub children: Vec<u32>,
+    /// The users and service accounts directly in it. Persistent: a group has many of them, and a
+    /// change concerns one.
+    pub members: imbl::OrdSet<u32>,
     /// Itself and every group it is in, directly or not: sorted, no duplicates. Kept per group and
     /// never per user, so that a nested group costs its members nothing.
     pub closure: Box<[u32]>,
@@ -133,6 +141,23 @@ impl Snapshot {
         self.parties.get(id as usize)
     }
 
+    /// The ids of the portfolios behind this one, or of all, in order.
+    pub(super) fn portfolios_after(
+        &self,
+        after: Option<&PortfolioId>,
+    ) -> impl Iterator<Item = &PortfolioId> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.portfolio_order.range::<_, PortfolioId>((start, Bound::Unbounded))
+    }
+
+    /// Of a group: which one it is.
+    pub(super) fn group_id(&self, id: u32) -> Option<&GroupId> {
+        match &self.party(id)?.subject {
+            Subject::Group(group) => Some(group),
+            Subject::User(_) | Subject::ServiceAccount(_) => None,
+        }
+    }
+
     pub(super) fn role(&self, id: u32) -> Option<&Role> {
         self.roles.get(id as usize).map(Arc::as_ref)
     }
@@ -140,14 +165,13 @@ impl Snapshot {
 
 // === impl Party ===
 
-impl Default for Party {
-    /// Someone of whom no fact says anything.
-    fn default() -> Self {
-        Self { standing: Standing::default(), active: true, groups: Arc::default(), node: None }
-    }
-}
-
 impl Party {
+    /// Someone of whom no fact says anything.
+    pub fn unknown(subject: Subject, node: Option<Arc<GroupNode>>) -> Self {
+        let standing = Standing::default();
+        Self { subject, standing, active: true, groups: Arc::default(), node }
+    }
+
     /// Whether any fact says anything of it.
     pub fn is_known(&self) -> bool {
         self.standing != Standing::default() || !self.groups.is_empty()
@@ -158,8 +182,10 @@ impl Party {
     }
 
     pub fn weight(&self) -> usize {
-        let node =
-            |n: &Arc<GroupNode>| size_of::<GroupNode>() + 4 * (n.children.len() + n.closure.len());
+        let node = |n: &Arc<GroupNode>| {
+            let entries = n.children.len() + n.closure.len() + 2 * n.members.len();
+            size_of::<GroupNode>() + 4 * entries
+        };
         size_of::<Self>() + 4 * self.groups.len() + self.node.as_ref().map_or(0, node)
     }
 }
@@ -181,6 +207,11 @@ impl Portfolio {
         };
         let grants = grants.iter().map(pack).collect();
         Self { visibility, access_role, grants, periods }
+    }
+
+    /// Every grant, sorted by subject.
+    pub fn grants(&self) -> impl Iterator<Item = Granted> {
+        (0..self.grants.len()).filter_map(|place| self.grant(place))
     }
 
     /// The grants of one subject.

@@ -86,6 +86,11 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Whether the viewer's role bounds what it gives (DIR-8).
+    pub fn is_bounded(&self) -> bool {
+        matches!(self.rights, Rights::Bounded { .. })
+    }
+
     pub fn in_force(&self, at: Timestamp) -> bool {
         self.period.contains(at)
     }
@@ -104,7 +109,8 @@ pub(super) fn table<'a>(
 
 impl Snapshot {
     /// The sources that reach the subject (ACC-2): direct grants, then grants of groups, then
-    /// openness, then being an administrator. A group that is reached along two paths may come twice.
+    /// openness, then being an administrator. A group that is reached along two paths may come
+    /// twice.
     pub(super) fn sources<'a>(
         &'a self,
         portfolio: &'a Portfolio,

@@ -1,6 +1,8 @@
 //! The rules one by one, on worlds small enough to read. Random worlds: `tests/suite`.
 
 mod administrators;
+mod explanations;
+mod lists;
 
 use super::*;
 use crate::domain::access_settings::Visibility;
@@ -11,7 +13,7 @@ use crate::domain::fact::{
 };
 use crate::domain::permission::{Effect, Permission};
 use crate::domain::role::{Preset, Reach, RoleTable};
-use crate::domain::{Subject, Timestamp};
+use crate::domain::{RoleKey, Subject, Timestamp, UserId};
 
 const HOME: Standing = Standing { home: true, site_role: None, administrator: false };
 const EXTERNAL: Standing = Standing { home: false, site_role: None, administrator: false };

@@ -17,6 +17,9 @@ pub enum Error {
     /// Every attempt lost against another transaction.
     #[error("lost against concurrent transactions {0} times")]
     RetriesExhausted(u32),
+    /// Another transaction took away what this one had read and builds on.
+    #[error("another transaction removed what this one builds on")]
+    Overtaken,
     /// What is stored breaks an invariant.
     #[error("inconsistent data in table `{table}`, row `{row}`: {what}")]
     Corrupt {
@@ -47,7 +50,7 @@ impl Error {
     /// unknown the next attempt finds the outcome by its request id, or does the work.
     pub(super) fn is_transient(&self) -> bool {
         match self {
-            Self::Unavailable(_) => true,
+            Self::Unavailable(_) | Self::Overtaken => true,
             Self::Query(DieselError::DatabaseError(kind, _)) => {
                 matches!(kind, DatabaseErrorKind::SerializationFailure)
             }

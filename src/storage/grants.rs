@@ -16,11 +16,9 @@ use crate::domain::membership::{Grant, GrantSource};
 use crate::domain::role::MANAGER;
 use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp, UserId};
 
-#[derive(Queryable, Selectable)]
-#[diesel(table_name = grants, check_for_backend(diesel::pg::Pg))]
+#[derive(Queryable)]
 struct Row {
     id: Uuid,
-    portfolio: String,
     role: String,
     source: String,
     ownership: bool,
@@ -31,6 +29,30 @@ struct Row {
     subject_kind: String,
     subject_id: String,
 }
+
+const COLUMNS: (
+    grants::id,
+    grants::role,
+    grants::source,
+    grants::ownership,
+    grants::start_time,
+    grants::expire_time,
+    grants::create_time,
+    grants::revoke_time,
+    grants::subject_kind,
+    grants::subject_id,
+) = (
+    grants::id,
+    grants::role,
+    grants::source,
+    grants::ownership,
+    grants::start_time,
+    grants::expire_time,
+    grants::create_time,
+    grants::revoke_time,
+    grants::subject_kind,
+    grants::subject_id,
+);
 
 impl Transaction {
     /// All direct grants of some subjects on a portfolio, ended ones too, oldest first.
@@ -48,11 +70,11 @@ impl Transaction {
             .filter(grants::portfolio.eq(portfolio.as_str()))
             .filter(grants::subject_kind.eq_any(kinds))
             .filter(grants::subject_id.eq_any(subjects.iter().map(Subject::id)))
-            .select(Row::as_select())
+            .select(COLUMNS)
             .order((grants::create_time, grants::id))
             .load(self.connection())
             .await?;
-        let grants = rows.into_iter().map(grant);
+        let grants = rows.into_iter().map(|row| grant(portfolio, row));
         // A user and a group may share an id.
         let subjects: BTreeSet<&Subject> = subjects.iter().collect();
         let wanted = |grant: &Result<Grant, Error>| {
@@ -88,13 +110,13 @@ impl Transaction {
     }
 }
 
-fn grant(row: Row) -> Result<Grant, Error> {
+fn grant(portfolio: &PortfolioId, row: Row) -> Result<Grant, Error> {
     let corrupt = |what: String| Error::corrupt("grants", &row.id.to_string(), what);
     let subject = Subject::from_parts(&row.subject_kind, &row.subject_id);
     let source = GrantSource::parse(&row.source);
     Ok(Grant {
         id: row.id,
-        portfolio: parse("grants", &row.portfolio)?,
+        portfolio: portfolio.clone(),
         subject: subject.map_err(|error| corrupt(error.to_string()))?,
         role: parse("grants", &row.role)?,
         source: source.ok_or_else(|| corrupt("unknown source".to_owned()))?,
@@ -182,44 +204,41 @@ impl Write {
         Ok(())
     }
 
-    /// Ends every grant of a subject in an organization, whose scope it needs: one audit event for
-    /// each portfolio.
+    /// Ends every grant of a subject, in every organization: one audit event for each portfolio.
+    /// Needs the scopes of the organizations.
     ///
     /// # Errors
     /// As [`Write::change_member`].
-    pub async fn revoke_grants_of(
-        &mut self,
-        organization: &OrganizationId,
-        subject: &Subject,
-    ) -> Result<(), Failure> {
-        let scope = Scope::Organization(organization.clone());
-        self.require(&scope)?;
+    pub async fn revoke_all(&mut self, subject: &Subject) -> Result<(), Failure> {
         let now = timestamps::to_sql(self.now());
-        let ended: Vec<Row> = diesel::update(grants::table)
+        let ended: Vec<(String, String, Row)> = diesel::update(grants::table)
             .filter(grants::subject_kind.eq(subject.kind()))
             .filter(grants::subject_id.eq(subject.id()))
-            .filter(grants::organization.eq(organization.as_str()))
             .filter(grants::revoke_time.is_null())
-            .filter(grants::expire_time.is_null().or(grants::expire_time.gt(now)))
             .set(grants::revoke_time.eq(now))
-            .returning(Row::as_returning())
+            .returning((grants::organization, grants::portfolio, COLUMNS))
             .get_results(self.connection())
             .await?;
-        let mut by_portfolio: BTreeMap<PortfolioId, Vec<Grant>> = BTreeMap::new();
-        for row in ended {
-            let was = Grant { revoke_time: None, ..grant(row)? };
-            by_portfolio.entry(was.portfolio.clone()).or_default().push(was);
+        let mut by_portfolio: BTreeMap<(String, String), Vec<Grant>> = BTreeMap::new();
+        for (organization, portfolio, row) in ended {
+            let mut grant = grant(&parse("grants", &portfolio)?, row)?;
+            // As it was before.
+            grant.revoke_time = None;
+            by_portfolio.entry((organization, portfolio)).or_default().push(grant);
         }
-        for (portfolio, mut ended) in by_portfolio {
-            ended.sort_by_key(|grant| (grant.create_time, grant.id));
+        for ((organization, portfolio), mut grants) in by_portfolio {
+            let scope = Scope::Organization(parse("grants", &organization)?);
+            self.require(&scope)?;
+            grants.sort_by_key(|grant| (grant.create_time, grant.id));
+            let id: PortfolioId = parse("grants", &portfolio)?;
             self.record(Change {
-                scope: scope.clone(),
+                scope,
                 what: "member.removed",
-                object: portfolio.to_string(),
-                portfolio: Some(portfolio.clone()),
+                object: portfolio,
+                portfolio: Some(id.clone()),
                 subject: Some(subject.clone()),
-                keys: vec![FactKey::Portfolio(portfolio)],
-                before: json!(ended),
+                keys: vec![FactKey::Portfolio(id)],
+                before: json!(grants),
                 after: Value::Null,
             });
         }
@@ -231,6 +250,7 @@ impl Write {
         organization: &OrganizationId,
         given: &[Grant],
     ) -> Result<(), Failure> {
+        self.hold_users(given.iter().filter_map(|grant| grant.subject.user())).await?;
         let row = |grant: &Grant| {
             (
                 grants::id.eq(grant.id),

@@ -230,6 +230,7 @@ impl Write {
         members: &[Subject],
     ) -> Result<(), Failure> {
         self.require(&Scope::Organization(group.organization.clone()))?;
+        self.hold_users(members.iter().filter_map(Subject::user)).await?;
         let row = |member: &Subject| {
             (
                 group_members::group_id.eq(group.id.as_str().to_owned()),
@@ -277,7 +278,7 @@ impl Write {
         let scope = Scope::Organization(organization.clone());
         self.require(&scope)?;
         let subject = Subject::Group(id.clone());
-        self.revoke_grants_of(organization, &subject).await?;
+        self.revoke_all(&subject).await?;
         let inner: Vec<(String, String)> = diesel::delete(group_members::table)
             .filter(group_members::group_id.eq(id.as_str()))
             .returning((group_members::member_kind, group_members::member_id))
@@ -313,7 +314,8 @@ impl Write {
     }
 }
 
-fn membership(
+/// What is logged of a member who comes or goes.
+pub(super) fn membership(
     organization: &OrganizationId,
     group: &GroupId,
     member: &Subject,

@@ -4,6 +4,7 @@ use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use super::groups::rank;
+use super::search::containing;
 use super::{Error, Transaction, timestamps};
 use crate::domain::membership::{AccessState, MemberFilter};
 use crate::domain::page::Page;
@@ -129,28 +130,4 @@ fn profile(row: Row) -> Result<MemberProfile, Error> {
     let subject = Subject::from_parts(&subject_kind, &subject_id)
         .map_err(|error| Error::corrupt("grants", &subject_id, error))?;
     Ok(MemberProfile { subject, display_name, email, company, deactivated })
-}
-
-/// The pattern of texts that contain this one, whatever of it means something to LIKE.
-fn containing(text: &str) -> String {
-    let mut pattern = String::with_capacity(text.len() + 2);
-    pattern.push('%');
-    for character in text.chars() {
-        if matches!(character, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(character);
-    }
-    pattern.push('%');
-    pattern
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn mem_4_what_is_searched_for_is_taken_literally() {
-        assert_eq!(containing(r"50%_\a"), r"%50\%\_\\a%");
-    }
 }

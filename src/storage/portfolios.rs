@@ -11,7 +11,7 @@ use super::{Change, Error, Failure, Scope, Transaction, Write, timestamps};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::fact::FactKey;
 use crate::domain::portfolio::{Portfolio, PortfolioState};
-use crate::domain::{PortfolioId, Subject};
+use crate::domain::{OrganizationId, PortfolioId, Subject};
 
 #[derive(Queryable)]
 struct Row {
@@ -30,19 +30,16 @@ struct Row {
     owner: Option<String>,
 }
 
-impl Transaction {
-    /// A portfolio, also a deleted one; none for an id that was never used.
-    ///
-    /// # Errors
-    /// The database cannot be asked, or holds what it should not.
-    pub async fn portfolio(&mut self, id: &PortfolioId) -> Result<Option<Portfolio>, Error> {
-        let ownership = grants::portfolio
-            .eq(portfolios::id)
-            .and(grants::ownership)
-            .and(grants::revoke_time.is_null());
-        let row: Option<Row> = portfolios::table
-            .left_join(grants::table.on(ownership))
-            .filter(portfolios::id.eq(id.as_str()))
+/// Portfolios as they are read, each with its owner.
+macro_rules! rows {
+    () => {
+        portfolios::table
+            .left_join(
+                grants::table.on(grants::portfolio
+                    .eq(portfolios::id)
+                    .and(grants::ownership)
+                    .and(grants::revoke_time.is_null())),
+            )
             .select((
                 portfolios::id,
                 portfolios::organization,
@@ -58,10 +55,51 @@ impl Transaction {
                 portfolios::version,
                 grants::subject_id.nullable(),
             ))
+    };
+}
+
+impl Transaction {
+    /// A portfolio, also a deleted one; none for an id that was never used.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or holds what it should not.
+    pub async fn portfolio(&mut self, id: &PortfolioId) -> Result<Option<Portfolio>, Error> {
+        let row: Option<Row> = rows!()
+            .filter(portfolios::id.eq(id.as_str()))
             .first(self.connection())
             .await
             .optional()?;
         row.map(portfolio).transpose()
+    }
+
+    /// Those of these portfolios that are there and not deleted, in no order.
+    ///
+    /// # Errors
+    /// As [`Transaction::portfolio`].
+    pub async fn portfolios(&mut self, ids: &[PortfolioId]) -> Result<Vec<Portfolio>, Error> {
+        let rows: Vec<Row> = rows!()
+            .filter(portfolios::id.eq_any(ids.iter().map(PortfolioId::as_str)))
+            .filter(diesel::dsl::not(portfolios::deleted))
+            .load(self.connection())
+            .await?;
+        rows.into_iter().map(portfolio).collect()
+    }
+
+    /// The organizations of these portfolios, deleted ones too; nothing for ids never used.
+    ///
+    /// # Errors
+    /// As [`Transaction::portfolio`].
+    pub async fn organizations_of(
+        &mut self,
+        ids: &[PortfolioId],
+    ) -> Result<Vec<OrganizationId>, Error> {
+        let organizations: Vec<String> = portfolios::table
+            .filter(portfolios::id.eq_any(ids.iter().map(PortfolioId::as_str)))
+            .select(portfolios::organization)
+            .distinct()
+            .load(self.connection())
+            .await?;
+        organizations.iter().map(|id| parse("portfolios", id)).collect()
     }
 }
 

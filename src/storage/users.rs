@@ -1,16 +1,23 @@
-//! Users, their status and site roles (DIR-1, DIR-8), and service accounts.
+//! Users, their status and site roles (DIR-1, DIR-8).
+
+mod departure;
+mod list;
+mod reach;
+
+use std::collections::BTreeMap;
 
 use diesel::prelude::*;
 use diesel::upsert::excluded;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
+pub(super) use self::departure::administrator;
 use super::facts::parse;
-use super::schema::{service_accounts, site_roles, users};
+use super::schema::{site_roles, users};
 use super::{Change, Error, Failure, Scope, Transaction, Write, timestamps};
 use crate::domain::directory::{Email, SiteRole, User};
 use crate::domain::fact::FactKey;
-use crate::domain::{OrganizationId, ServiceAccountId, Subject, UserId};
+use crate::domain::{OrganizationId, Subject, UserId};
 
 type Row = (String, String, String, String, Option<String>, bool);
 
@@ -74,26 +81,6 @@ impl Transaction {
         };
         rows.into_iter().map(read).collect()
     }
-
-    /// The organization of a service account, and whether it is active; none if there is none.
-    ///
-    /// # Errors
-    /// As [`Transaction::user`].
-    pub async fn service_account(
-        &mut self,
-        id: &ServiceAccountId,
-    ) -> Result<Option<(OrganizationId, bool)>, Error> {
-        let row: Option<(String, bool)> = service_accounts::table
-            .find(id.as_str())
-            .select((service_accounts::organization, service_accounts::deactivated))
-            .first(self.connection())
-            .await
-            .optional()?;
-        let read = |(organization, deactivated): (String, bool)| {
-            Ok((parse("service_accounts", &organization)?, !deactivated))
-        };
-        row.map(read).transpose()
-    }
 }
 
 fn user((id, email, display_name, picture_uri, home, deactivated): Row) -> Result<User, Error> {
@@ -108,8 +95,9 @@ fn user((id, email, display_name, picture_uri, home, deactivated): Row) -> Resul
 }
 
 impl Write {
-    /// Creates users, or changes all of them but the status; each comes with what they were. Needs
-    /// the global scope, and those of the home organizations.
+    /// Creates users, or changes all of them but the status; each comes with what they were. Who
+    /// moves to another home is no longer what they were in the old one (DIR-9). Needs the global
+    /// scope, and those of the home organizations, old and new.
     ///
     /// # Errors
     /// The database cannot be asked; a scope that is not held.
@@ -119,19 +107,11 @@ impl Write {
             let home = after.home_organization.clone();
             let scope = home.map_or(Scope::Global, Scope::Organization);
             self.require(&scope)?;
-            self.record(Change {
-                scope,
-                what: if before.is_some() { "user.updated" } else { "user.created" },
-                object: after.id.to_string(),
-                portfolio: None,
-                subject: Some(Subject::User(after.id.clone())),
-                keys: vec![FactKey::Subject(Subject::User(after.id.clone()))],
-                before: before.as_ref().map_or(Value::Null, |user| json!(user)),
-                after: json!(after),
-            });
+            self.record(put(scope, before.as_ref(), after));
         }
+        self.move_home(users).await?;
         let now = timestamps::to_sql(self.now());
-        let row = |(_, user): &(Option<User>, User)| {
+        let row = |(_, user): (&UserId, &User)| {
             (
                 users::id.eq(user.id.as_str().to_owned()),
                 users::email.eq(user.email.as_str().to_owned()),
@@ -141,11 +121,14 @@ impl Write {
                 users::create_time.eq(now),
             )
         };
+        // Rows are locked in this order by all who lock several, so that none waits in a circle.
+        let sorted: BTreeMap<&UserId, &User> =
+            users.iter().map(|(_, user)| (&user.id, user)).collect();
+        let rows: Vec<_> = sorted.into_iter().map(row).collect();
         // PostgreSQL takes 65,535 parameters a statement.
-        for users in users.chunks(1_000) {
-            let rows: Vec<_> = users.iter().map(row).collect();
+        for rows in rows.chunks(1_000) {
             diesel::insert_into(users::table)
-                .values(rows)
+                .values(rows.to_vec())
                 .on_conflict(users::id)
                 .do_update()
                 .set((
@@ -196,6 +179,7 @@ impl Write {
     ) -> Result<(), Failure> {
         let scope = Scope::Organization(organization.clone());
         self.require(&scope)?;
+        self.hold_users([user]).await?;
         diesel::insert_into(site_roles::table)
             .values((
                 site_roles::organization.eq(organization.as_str()),
@@ -218,5 +202,27 @@ impl Write {
             after: json!({ "site_role": after }),
         });
         Ok(())
+    }
+}
+
+/// What is logged of a user who is written. Where they moved from is no business of the new home.
+fn put(scope: Scope, before: Option<&User>, after: &User) -> Change {
+    let subject = Subject::User(after.id.clone());
+    let before = before.map_or(Value::Null, |before| {
+        let mut before = before.clone();
+        if before.home_organization != after.home_organization {
+            before.home_organization = None;
+        }
+        json!(before)
+    });
+    Change {
+        scope,
+        what: if before.is_null() { "user.created" } else { "user.updated" },
+        object: after.id.to_string(),
+        portfolio: None,
+        subject: Some(subject.clone()),
+        keys: vec![FactKey::Subject(subject)],
+        before,
+        after: json!(after),
     }
 }

@@ -8,18 +8,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("policy", &["domain"]),
     ("clock", &["domain"]),
+    ("authn", &["clock", "domain"]),
     ("storage", &["domain"]),
     ("cache", &["clock", "domain", "policy", "storage"]),
     ("app", &["cache", "domain", "policy", "storage"]),
     ("proto", &[]),
     ("config", &["domain"]),
-    ("grpc", &["app", "config", "domain", "proto"]),
+    ("grpc", &["app", "authn", "config", "domain", "proto"]),
     ("embedded_postgres", &[]),
     ("telemetry", &["config"]),
     (
         "server",
         &[
             "app",
+            "authn",
             "cache",
             "clock",
             "config",
@@ -34,6 +36,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "cli",
         &[
+            "authn::signing",
             "clock",
             "config",
             "domain",

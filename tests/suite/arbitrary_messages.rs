@@ -25,13 +25,13 @@ const CASES: u32 = 48;
 /// is none.
 fn text(field: &str) -> BoxedStrategy<Vec<u8>> {
     let fitting: &[&str] = match field {
-        "user" | "owner" => &["ann", "ben", "eve"],
+        "user" | "owner" | "confirm_user" | "administrators" => &["ann", "ben", "eve"],
         "group" => &["core", "all"],
         "portfolio" | "confirm_portfolio" => &["roadmap", "plaza"],
         "organization" | "home_organization" => &["acme"],
         "role" | "organization_access_role" => &["manager", "viewer", "contributor"],
         "permission" => &["portfolio.view", "initiative.edit", "comment.edit"],
-        "paths" => &["role", "expire_time", "visibility", "organization_access_role"],
+        "paths" => &["role", "expire_time", "visibility", "organization_access_role", "domains"],
         "preset" => &["initiative_planning"],
         "picture_uri" => &["https://acme.example/ann"],
         "domains" => &["acme.example", "example.org"],
@@ -145,7 +145,7 @@ fn bad_1_no_message_to_any_rpc_is_more_than_a_refusal() {
     let contract = Contract::load();
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let accepted = AtomicUsize::new(0);
-    for Method { path, request } in contract.methods() {
+    for Method { path, request, .. } in contract.methods() {
         let damage = prop_oneof![6 => Just(None), 1 => any::<(u16, u8)>().prop_map(Some)];
         let strategy = (message_of(&contract, &request, 0), damage, actor());
         let mut runner = TestRunner::new(config.clone());

@@ -80,6 +80,14 @@ impl Given {
         self
     }
 
+    /// A user of the organization who administers it.
+    pub fn administrator(mut self, user: &str) -> Self {
+        let organization = self.current();
+        let found = self.organizations.iter_mut().find(|found| found.id == organization);
+        found.expect("an organization before").administrators.push(user.to_owned());
+        self
+    }
+
     /// A user who is deactivated once everything else is there.
     pub fn deactivated(mut self, user: &str) -> Self {
         self.deactivated.push(user.to_owned());
@@ -225,6 +233,16 @@ impl Given {
             let refused = done.outcomes.iter().find(|outcome| outcome.refusal.is_some());
             assert_eq!(refused, None);
             token = done.consistency_token;
+        }
+        for organization in self.organizations.iter().filter(|o| !o.administrators.is_empty()) {
+            let paths = vec!["administrators".to_owned()];
+            let request = v1::UpdateOrganizationRequest {
+                organization: Some(organization.clone()),
+                update_mask: Some(prost_types::FieldMask { paths }),
+                ..v1::UpdateOrganizationRequest::default()
+            };
+            let updated = directory.update_organization(request).await;
+            token = updated.expect("administrators").into_inner().consistency_token;
         }
         for v1::UserSiteRole { organization, user, site_role } in self.site_roles.clone() {
             let request_id = String::new();

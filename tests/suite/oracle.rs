@@ -113,7 +113,7 @@ pub struct Question {
     pub at: i64,
 }
 
-const ADMINISTRATORS_HOLD: [&str; 7] = [
+pub const ADMINISTRATORS_HOLD: [&str; 7] = [
     "members.view",
     "members.invite",
     "members.update",
@@ -293,11 +293,11 @@ impl Model {
         tables
     }
 
-    fn portfolio(&self, id: &str) -> Option<&Portfolio> {
+    pub fn portfolio(&self, id: &str) -> Option<&Portfolio> {
         self.portfolios.iter().find(|portfolio| portfolio.id == id)
     }
 
-    fn table(&self, role: &str) -> BTreeMap<String, Reach> {
+    pub fn table(&self, role: &str) -> BTreeMap<String, Reach> {
         let role = self.roles.iter().find(|known| known.key == role);
         let mut table: BTreeMap<String, Reach> =
             role.map(|role| role.cells.iter().cloned().collect()).unwrap_or_default();
@@ -338,7 +338,7 @@ impl Model {
         }
     }
 
-    fn site_role(&self, subject: &Subject) -> Option<SiteRole> {
+    pub fn site_role(&self, subject: &Subject) -> Option<SiteRole> {
         match subject {
             Subject::Group(_) => None,
             Subject::ServiceAccount(_) => self.knows(subject).then_some(SiteRole::Editor),

@@ -21,7 +21,7 @@ use crate::worlds::{PORTFOLIOS, administered_world, operation, question, subject
 /// A world with what a write would refuse but a decision must survive: roles of any table, grants
 /// of roles that nobody has defined, to subjects that nobody knows, a group in itself, and an
 /// organization access role of any kind.
-fn strange_world() -> impl Strategy<Value = Model> {
+pub fn strange_world() -> impl Strategy<Value = Model> {
     let reach = prop_oneof![Just(None), Just(Some(Reach::Own)), Just(Some(Reach::Any))];
     let cells = vec(reach, 34);
     let role = || select(vec!["custom", "undefined", "viewer"]);
@@ -56,14 +56,14 @@ fn strange_world() -> impl Strategy<Value = Model> {
     )
 }
 
-fn compile(model: &Model) -> (Global, Snapshot) {
+pub fn compile(model: &Model) -> (Global, Snapshot) {
     let (global, organization) = model.facts();
     let global = Global::compile(global);
     let snapshot = Snapshot::compile(organization, &global);
     (global, snapshot)
 }
 
-fn decide(global: &Global, snapshot: &Snapshot, q: &Question) -> Option<policy::Decision> {
+pub fn decide(global: &Global, snapshot: &Snapshot, q: &Question) -> Option<policy::Decision> {
     let query = Query {
         subject: &q.subject,
         permission: &q.permission,
@@ -139,7 +139,7 @@ fn explicit_holdings(
 }
 
 /// What changed between two sets of facts, as the feed would name it.
-fn changes(
+pub fn changes(
     before: (GlobalFacts, OrganizationFacts),
     after: (GlobalFacts, OrganizationFacts),
 ) -> (GlobalChanges, OrganizationChanges) {
@@ -196,7 +196,7 @@ fn the_random_worlds_reach_every_reason() {
     assert!(seen.len() == 15 && rare.is_empty(), "{seen:#?}");
 }
 
-fn config() -> ProptestConfig {
+pub fn config() -> ProptestConfig {
     ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
 }
 

@@ -2,6 +2,7 @@
 
 use portcullis::proto::FILE_DESCRIPTOR_SET;
 use prost::Message as _;
+use prost::encoding::decode_varint;
 use prost_types::FileDescriptorSet;
 use prost_types::field_descriptor_proto::{Label, Type};
 use tonic::client::Grpc;
@@ -18,12 +19,23 @@ pub async fn call(
     message: Vec<u8>,
     actor: Option<&str>,
 ) -> Result<Vec<u8>, Status> {
+    let actor = actor.map(|actor| ("portcullis-actor", actor));
+    call_with(channel, method, message, actor.as_slice()).await
+}
+
+/// Sends bytes to a method, with this metadata.
+pub async fn call_with(
+    channel: &Channel,
+    method: &str,
+    message: Vec<u8>,
+    metadata: &[(&'static str, &str)],
+) -> Result<Vec<u8>, Status> {
     let mut client = Grpc::new(channel.clone());
     client.ready().await.expect("the server is there");
     let mut request = Request::new(message);
-    if let Some(actor) = actor {
-        let value = actor.parse().expect("actors in tests are printable ASCII");
-        request.metadata_mut().insert("portcullis-actor", value);
+    for (key, value) in metadata {
+        let value = value.parse().expect("metadata in tests is printable ASCII");
+        request.metadata_mut().append(*key, value);
     }
     let path: PathAndQuery = method.parse().expect("a path");
     client.unary(request, path, Bytes).await.map(Response::into_inner)
@@ -36,6 +48,8 @@ pub struct Method {
     pub path: String,
     /// The full name of what it takes, `.package.Message`.
     pub request: String,
+    /// The full name of what it answers.
+    pub response: String,
 }
 
 /// A field of a message.
@@ -64,6 +78,7 @@ impl Contract {
                 methods.extend(service.method.iter().map(|method| Method {
                     path: format!("/{}.{}/{}", file.package(), service.name(), method.name()),
                     request: method.input_type().to_owned(),
+                    response: method.output_type().to_owned(),
                 }));
             }
         }
@@ -87,6 +102,34 @@ impl Contract {
         };
         found.field.iter().map(field).collect()
     }
+}
+
+/// The fields of an encoded message, in the order of the wire: varints, and what has a length.
+pub fn read(mut bytes: &[u8]) -> Vec<(u32, Value)> {
+    let mut fields = Vec::new();
+    while !bytes.is_empty() {
+        let key = decode_varint(&mut bytes).expect("a key");
+        let tag = u32::try_from(key >> 3).expect("a field number");
+        let value = match key & 7 {
+            0 => Value::Number(decode_varint(&mut bytes).expect("a number")),
+            2 => {
+                let length = decode_varint(&mut bytes).expect("a length");
+                let (value, rest) = bytes.split_at(usize::try_from(length).expect("a length"));
+                bytes = rest;
+                Value::Bytes(value.to_vec())
+            }
+            other => panic!("no message of ours has the wire type {other}"),
+        };
+        fields.push((tag, value));
+    }
+    fields
+}
+
+/// What a field of an encoded message holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    Number(u64),
+    Bytes(Vec<u8>),
 }
 
 /// A codec that leaves bytes as they are.

@@ -52,7 +52,7 @@ async fn bad_3_every_write_answers_its_retry_with_the_same_bytes_on_every_server
     // What deletes comes last.
     writes.sort_by_key(|method| method.path.contains("/Delete") || method.path.contains("/Remove"));
     writes.sort_by_key(|method| method.path.contains("/Delete"));
-    for raw::Method { path, request } in writes {
+    for raw::Method { path, request, .. } in writes {
         let ids = contract.fields(&request);
         assert!(ids.iter().any(|field| field.name == "request_id" && field.tag == 1), "{path}");
         let body = with_id(message(&path, "roadmap", "user:ann"), &path);

@@ -6,6 +6,8 @@ mod question;
 mod roles;
 mod subjects;
 
+use std::collections::HashSet;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
@@ -85,16 +87,22 @@ impl Transaction {
         rows.into_iter().map(permission).collect()
     }
 
+    /// Whether the users are deactivated. A user who is not there is not: an earlier one of the same
+    /// id may have been (DIR-9).
     async fn statuses(&mut self, ids: &[&str]) -> Result<Vec<(UserId, bool)>, Error> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<(String, bool)> = users::table
+        let deactivated: HashSet<String> = users::table
             .filter(users::id.eq_any(ids))
-            .select((users::id, users::deactivated))
+            .filter(users::deactivated)
+            .select(users::id)
             .load(self.connection())
-            .await?;
-        rows.into_iter().map(|(id, deactivated)| Ok((parse("users", &id)?, deactivated))).collect()
+            .await?
+            .into_iter()
+            .collect();
+        let status = |id: &&str| Ok((parse("users", id)?, deactivated.contains(*id)));
+        ids.iter().map(status).collect()
     }
 
     /// All facts of an organization; none if there is no such organization.

@@ -10,6 +10,10 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use clap::{Args, ValueEnum};
 
+mod jwt;
+
+pub use jwt::{AcceptedJwt, Jwt, KeyLocation, KeyPlace};
+
 /// How many entries a page has if the request names no number.
 pub const DEFAULT_PAGE_SIZE: usize = 100;
 
@@ -36,6 +40,10 @@ pub struct Config {
     /// Listen on an address that others can reach, although callers are not authenticated
     #[arg(long, env = "PORTCULLIS_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become the help text's heading")]
+    pub jwt: Jwt,
 
     /// Address and port to serve Prometheus metrics on; none unless given
     #[arg(long, env = "PORTCULLIS_METRICS_LISTEN", value_name = "ADDRESS")]
@@ -126,6 +134,18 @@ pub enum ConfigError {
          listen on 127.0.0.1 or [::1], or say `--insecure` if something else keeps strangers out"
     )]
     NotLoopback(&'static str, SocketAddr),
+    /// Tokens need all three settings.
+    #[error(
+        "`--{0}` is missing: tokens need `--jwt-issuer`, `--jwt-audience` and `--jwt-keys`, all \
+         three or none"
+    )]
+    JwtIncomplete(&'static str),
+    /// Keys from there could be anybody's. The text is not repeated: it may hold a password.
+    #[error(
+        "`--jwt-keys` must be a file, or an address `https://host/path` without user and password; \
+         `http` only of this machine"
+    )]
+    JwtKeys,
     /// Not the form that the database's driver reads. The text is not repeated: it may hold a
     /// password.
     #[error("`--database-url` must be `postgres://user:password@host:port/database`")]
@@ -151,6 +171,7 @@ impl Default for Config {
             data_dir: None,
             demo: false,
             insecure: false,
+            jwt: Jwt::default(),
             metrics_listen: None,
             poll_interval: Duration::from_millis(50),
             staleness_bound: Duration::from_secs(2),
@@ -181,7 +202,7 @@ impl Config {
     ///
     /// # Errors
     /// An address that others can reach without `--insecure`; a database that is not named by a
-    /// URL; a staleness bound that no poll could keep.
+    /// URL; tokens without an issuer, audience or keys; a staleness bound that no poll could keep.
     pub fn validate(&self) -> Result<(), ConfigError> {
         for (flag, address) in
             [("listen", Some(self.listen)), ("metrics-listen", self.metrics_listen)]
@@ -195,6 +216,7 @@ impl Config {
         if self.database_url.as_ref().is_some_and(|url| url.parts().is_none()) {
             return Err(ConfigError::DatabaseUrl);
         }
+        self.jwt.accepted()?;
         let (bound, poll) = (self.staleness_bound, self.poll_interval);
         if bound <= poll {
             return Err(ConfigError::BoundBelowPoll { bound, poll });
@@ -207,9 +229,11 @@ impl Config {
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         // Exhaustive, so that a new setting is not forgotten here.
-        let Self { listen, database_url, data_dir, demo, insecure, metrics_listen, .. } = self;
-        let Self { poll_interval, staleness_bound, pool_size_writes, pool_size_reads, .. } = self;
-        let Self { pool_wait, request_timeout, limits, log, log_format, .. } = self;
+        let Self { listen, database_url, data_dir, demo, insecure, jwt, .. } = self;
+        let Self { metrics_listen, poll_interval, staleness_bound, pool_size_writes, .. } = self;
+        let Self { pool_size_reads, pool_wait, request_timeout, limits, log, log_format, .. } =
+            self;
+        let Jwt { jwt_issuer, jwt_audience, jwt_keys } = jwt;
         let Limits { max_message_bytes, max_batch, max_page_size, max_string_bytes } = limits;
         let format = match log_format {
             LogFormat::Text => "text",
@@ -221,6 +245,9 @@ impl Config {
             ("data-dir", optional(data_dir.as_ref().map(|dir| dir.display()))),
             ("demo", demo.to_string()),
             ("insecure", insecure.to_string()),
+            ("jwt-issuer", optional(jwt_issuer.as_ref())),
+            ("jwt-audience", optional(jwt_audience.as_ref())),
+            ("jwt-keys", optional(jwt_keys.as_ref())),
             ("metrics-listen", optional(metrics_listen.as_ref())),
             ("poll-interval", duration_text(*poll_interval)),
             ("staleness-bound", duration_text(*staleness_bound)),
@@ -316,7 +343,11 @@ fn size(most: u64) -> RangedU64ValueParser<usize> {
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
 const LONGEST: Duration = Duration::from_secs(24 * 3_600);
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
+/// Reads a duration as the flags accept it: `50ms`, `2s`, `1m`, `1h`, at most `24h`.
+///
+/// # Errors
+/// What is accepted, for the person who wrote it.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = UNITS.iter().find(|(name, _)| *name == unit);

@@ -1,0 +1,84 @@
+//! From the metadata of a call to its caller.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, Request};
+
+use crate::authn::{Authenticator, Refused};
+
+/// What answers without a credential: health and reflection, which tell nothing of ours.
+const OPEN: &str = "/grpc.";
+const SCHEME: &str = "bearer";
+
+/// Puts the caller among the request's extensions, where [`super::context`] looks for them. What
+/// passes without leaves none there, so that no call of ours can do without.
+///
+/// # Errors
+/// The credential is missing, is not good, or nobody can tell yet.
+pub(super) async fn admit<B>(
+    authenticator: &Authenticator,
+    request: &mut Request<B>,
+) -> Result<(), Refused> {
+    if request.uri().path().starts_with(OPEN) {
+        return Ok(());
+    }
+    let bearer = bearer(request.headers())?;
+    let caller = authenticator.caller(bearer, None).await?;
+    request.extensions_mut().insert(caller);
+    Ok(())
+}
+
+/// The token that stands in `authorization`, if the header is there.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Refused> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    // Two credentials: whichever we took, somebody on the way may have looked at the other.
+    if values.next().is_some() {
+        return Err(Refused::malformed("`authorization` is there more than once"));
+    }
+    let token = value.to_str().ok().and_then(|text| {
+        let (scheme, token) = text.split_once(' ')?;
+        let token = token.trim_matches(' ');
+        (scheme.eq_ignore_ascii_case(SCHEME) && !token.is_empty()).then_some(token)
+    });
+    let malformed = || Refused::malformed("`authorization` is not of the form `Bearer TOKEN`");
+    token.map(Some).ok_or_else(malformed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(values: &[&str]) -> Result<Option<String>, Refused> {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(AUTHORIZATION, value.parse().unwrap());
+        }
+        bearer(&headers).map(|token| token.map(str::to_owned))
+    }
+
+    #[test]
+    fn aut_2_a_token_is_taken_from_exactly_one_bearer_header() {
+        assert_eq!(of(&[]), Ok(None));
+        for good in ["Bearer a.b.c", "bearer a.b.c", "BEARER  a.b.c"] {
+            assert_eq!(of(&[good]), Ok(Some("a.b.c".to_owned())), "{good}");
+        }
+        for bad in [&["a.b.c"][..], &["Bearer"], &["Bearer "], &["Basic YTpi"], &["Bearer a"; 2]] {
+            assert!(matches!(of(bad), Err(Refused::Malformed(_))), "{bad:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn aut_2_only_health_and_reflection_pass_without_a_caller() {
+        let demanding = Authenticator::demanding(None, None);
+        let admitted = async |path: &str| {
+            let mut request = Request::builder().uri(path).body(()).unwrap();
+            let admitted = admit(&demanding, &mut request).await;
+            assert!(request.extensions().is_empty(), "{path}: nobody was identified");
+            admitted
+        };
+        assert_eq!(admitted("/grpc.health.v1.Health/Check").await, Ok(()));
+        for path in ["/portcullis.v1.PolicyService/CheckPermission", "/unknown", "/grpcx/A"] {
+            assert_eq!(admitted(path).await, Err(Refused::Missing), "{path}");
+        }
+    }
+}

@@ -1,0 +1,294 @@
+//! The questions of `PolicyService`, from the wire.
+
+use std::sync::Arc;
+
+use super::parse::{self, Violations};
+use crate::app::{
+    BatchCheckItem, BatchCheckPermissions, CheckPermission, ListAccessiblePortfolios,
+    ListEffectivePermissions, ListSubjects, Requirement, Whom,
+};
+use crate::config::Limits;
+use crate::domain::caller::Actor;
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::revision::Token;
+use crate::domain::{PortfolioId, Subject, Timestamp, UserId};
+use crate::proto::v1;
+
+/// The longest name that is looked for in the catalogue, in bytes.
+const MAX_PERMISSION_BYTES: usize = 128;
+
+pub(super) fn check(request: v1::CheckPermissionRequest) -> Result<CheckPermission, Refusal> {
+    let v1::CheckPermissionRequest { subject, permission, portfolio, item, consistency, at } =
+        request;
+    let mut violations = Violations::default();
+    let subject = violations.check(parse::subject("subject", subject.as_ref()));
+    let permission = violations.check(self::permission("permission", permission));
+    let portfolio = violations.check(parse::id("portfolio", &portfolio));
+    let author = violations.check(author("item", item));
+    let requirement = violations.check(requirement(consistency));
+    let at = violations.check(parse::optional_timestamp("at", at));
+    violations.finish((|| {
+        Some(CheckPermission {
+            subject: subject?,
+            permission: permission?,
+            portfolio: portfolio?,
+            author: author?,
+            requirement: requirement?,
+            at: at?,
+        })
+    })())
+}
+
+/// The same question.
+pub(super) fn explain(request: v1::ExplainPermissionRequest) -> Result<CheckPermission, Refusal> {
+    let v1::ExplainPermissionRequest { subject, permission, portfolio, item, consistency, at } =
+        request;
+    check(v1::CheckPermissionRequest { subject, permission, portfolio, item, consistency, at })
+}
+
+/// What the items of a batch share.
+struct Shared {
+    subject: Option<Subject>,
+    permission: Option<Arc<str>>,
+    portfolio: Option<PortfolioId>,
+}
+
+/// A malformed item spoils itself alone; what all share, all.
+pub(super) fn batch(
+    request: v1::BatchCheckPermissionsRequest,
+    limits: &Limits,
+) -> Result<BatchCheckPermissions, Refusal> {
+    let v1::BatchCheckPermissionsRequest { subject, permission, portfolio, items, consistency, at } =
+        request;
+    parse::batch("items", items.len(), limits.max_batch)?;
+    let mut violations = Violations::default();
+    let subject = subject.map(|subject| parse::subject("subject", Some(&subject)));
+    let subject = violations.check(subject.transpose());
+    let permission = Some(permission).filter(|name| !name.is_empty());
+    let permission = permission.map(|name| self::permission("permission", name));
+    let permission = violations.check(permission.transpose());
+    let portfolio = violations.check(parse::optional_id("portfolio", &portfolio));
+    let requirement = violations.check(requirement(consistency));
+    let at = violations.check(parse::optional_timestamp("at", at));
+    violations.finish((|| {
+        let permission = permission?.map(Arc::from);
+        let shared = Shared { subject: subject?, permission, portfolio: portfolio? };
+        let item = |(index, item)| batch_item(&format!("items[{index}]"), item, &shared);
+        Some(BatchCheckPermissions {
+            items: items.into_iter().enumerate().map(item).collect(),
+            requirement: requirement?,
+            at: at?,
+        })
+    })())
+}
+
+fn batch_item(
+    path: &str,
+    item: v1::BatchCheckItem,
+    shared: &Shared,
+) -> Result<BatchCheckItem, Refusal> {
+    let v1::BatchCheckItem { subject, permission, portfolio, item } = item;
+    let missing = |field: &str| {
+        Refusal::field(
+            format!("{path}.{field}"),
+            format!("must be given here, or `{field}` for all"),
+        )
+    };
+    let mut violations = Violations::default();
+    let subject = violations.check(match (subject, &shared.subject) {
+        (Some(subject), _) => parse::subject(&format!("{path}.subject"), Some(&subject)),
+        (None, shared) => shared.clone().ok_or_else(|| missing("subject")),
+    });
+    let permission = violations.check(match (permission, &shared.permission) {
+        (own, shared) if own.is_empty() => shared.clone().ok_or_else(|| missing("permission")),
+        (own, _) => self::permission(&format!("{path}.permission"), own).map(Arc::from),
+    });
+    let portfolio = violations.check(match (portfolio, &shared.portfolio) {
+        (own, shared) if own.is_empty() => shared.clone().ok_or_else(|| missing("portfolio")),
+        (own, _) => parse::id(&format!("{path}.portfolio"), &own),
+    });
+    let author = violations.check(author(&format!("{path}.item"), item));
+    violations.finish((|| {
+        Some(BatchCheckItem {
+            subject: subject?,
+            permission: permission?,
+            portfolio: portfolio?,
+            author: author?,
+        })
+    })())
+}
+
+pub(super) fn effective(
+    request: v1::ListEffectivePermissionsRequest,
+) -> Result<ListEffectivePermissions, Refusal> {
+    let v1::ListEffectivePermissionsRequest { subject, portfolio, consistency, at } = request;
+    let mut violations = Violations::default();
+    let subject = violations.check(parse::subject("subject", subject.as_ref()));
+    let portfolio = violations.check(parse::id("portfolio", &portfolio));
+    let requirement = violations.check(requirement(consistency));
+    let at = violations.check(parse::optional_timestamp("at", at));
+    violations.finish((|| {
+        Some(ListEffectivePermissions {
+            subject: subject?,
+            portfolio: portfolio?,
+            requirement: requirement?,
+            at: at?,
+        })
+    })())
+}
+
+/// The question, and what its page tokens are bound to.
+pub(super) fn accessible(
+    request: v1::ListAccessiblePortfoliosRequest,
+    actor: &Actor,
+    limits: &Limits,
+) -> Result<(ListAccessiblePortfolios, String), Refusal> {
+    let v1::ListAccessiblePortfoliosRequest {
+        subject,
+        permission,
+        organization,
+        consistency,
+        at,
+        page_size,
+        page_token,
+    } = request;
+    let mut violations = Violations::default();
+    let subject = violations.check(parse::subject("subject", subject.as_ref()));
+    let permission = violations.check(self::permission("permission", permission));
+    let organization = violations.check(parse::optional_id("organization", &organization));
+    let requirement = violations.check(requirement(consistency));
+    let at = violations.check(parse::optional_timestamp("at", at));
+    let query = (|| {
+        let parts = [
+            &subject.as_ref()?.to_string(),
+            permission.as_ref()?,
+            &organization.as_ref()?.as_ref().map(ToString::to_string).unwrap_or_default(),
+        ];
+        Some(bound("ListAccessiblePortfolios", actor, at?, &parts.map(String::as_str)))
+    })();
+    let query = query.unwrap_or_default();
+    let page = (page_size, page_token.as_str());
+    let page = parse::page(&mut violations, &query, page, limits.max_page_size);
+    violations.finish((|| {
+        let question = ListAccessiblePortfolios {
+            subject: subject?,
+            permission: permission?,
+            organization: organization?,
+            requirement: requirement?,
+            at: at?,
+            page: page?,
+        };
+        Some((question, query))
+    })())
+}
+
+/// The question, and what its page tokens are bound to.
+pub(super) fn subjects(
+    request: v1::ListSubjectsRequest,
+    actor: &Actor,
+    limits: &Limits,
+) -> Result<(ListSubjects, String), Refusal> {
+    let v1::ListSubjectsRequest {
+        permission,
+        portfolio,
+        resolution,
+        consistency,
+        at,
+        page_size,
+        page_token,
+    } = request;
+    let mut violations = Violations::default();
+    let permission = violations.check(self::permission("permission", permission));
+    let portfolio: Option<PortfolioId> = violations.check(parse::id("portfolio", &portfolio));
+    let whom = violations.check(whom(resolution));
+    let requirement = violations.check(requirement(consistency));
+    let at = violations.check(parse::optional_timestamp("at", at));
+    let query = (|| {
+        let whom = format!("{:?}", whom?);
+        let parts = [permission.as_deref()?, portfolio.as_ref()?.as_str(), &whom];
+        Some(bound("ListSubjects", actor, at?, &parts))
+    })();
+    let query = query.unwrap_or_default();
+    let page = (page_size, page_token.as_str());
+    let page = parse::page(&mut violations, &query, page, limits.max_page_size);
+    violations.finish((|| {
+        let question = ListSubjects {
+            permission: permission?,
+            portfolio: portfolio?,
+            whom: whom?,
+            requirement: requirement?,
+            at: at?,
+            page: page?,
+        };
+        Some((question, query))
+    })())
+}
+
+fn whom(resolution: i32) -> Result<Whom, Refusal> {
+    match v1::SubjectResolution::try_from(resolution) {
+        Ok(v1::SubjectResolution::Unspecified | v1::SubjectResolution::Users) => Ok(Whom::Resolved),
+        Ok(v1::SubjectResolution::Granted) => Ok(Whom::Granted),
+        Err(_) => {
+            let description = "must be `SUBJECT_RESOLUTION_USERS` or `SUBJECT_RESOLUTION_GRANTED`";
+            Err(Refusal::field("resolution", description))
+        }
+    }
+}
+
+/// What a page token is bound to: the method, who sees the list, and every argument but the
+/// consistency, which may grow from page to page. None of the parts contains a line break.
+pub(super) fn bound(method: &str, actor: &Actor, at: Option<Timestamp>, parts: &[&str]) -> String {
+    let at = at.map(|Timestamp(millis)| millis.to_string()).unwrap_or_default();
+    format!("{method}\n{actor}\n{at}\n{}", parts.join("\n"))
+}
+
+/// Whether the catalogue has it is for the decider to say; this only keeps nonsense away.
+fn permission(field: &str, name: String) -> Result<String, Refusal> {
+    if name.is_empty() {
+        return Err(Refusal::field(field, "must not be empty; write `noun.verb`"));
+    }
+    if name.len() > MAX_PERMISSION_BYTES || name.chars().any(char::is_control) {
+        let description =
+            format!("must be at most {MAX_PERMISSION_BYTES} bytes, without control characters");
+        return Err(Refusal::field(field, description));
+    }
+    Ok(name)
+}
+
+/// The author is all that decides as yet; the rest of the reference is only looked over.
+fn author(path: &str, item: Option<v1::ItemReference>) -> Result<Option<Subject>, Refusal> {
+    let Some(v1::ItemReference { r#type, id, author }) = item else { return Ok(None) };
+    let mut violations = Violations::default();
+    if r#type.is_empty() && !id.is_empty() {
+        let missing = Refusal::field(format!("{path}.type"), "must be given where an id is");
+        violations.check::<()>(Err(missing));
+    }
+    violations.check(parse::type_name(&format!("{path}.type"), r#type));
+    violations.check(parse::optional_id::<UserId>(&format!("{path}.id"), &id));
+    let author = author.map(|author| parse::subject(&format!("{path}.author"), Some(&author)));
+    let author = violations.check(author.transpose());
+    violations.finish(author)
+}
+
+/// How fresh an answer must be; by default within the staleness bound.
+pub(super) fn requirement(consistency: Option<v1::Consistency>) -> Result<Requirement, Refusal> {
+    use v1::consistency::Requirement as Wire;
+    let untrue = |field: &str| {
+        Refusal::field(format!("consistency.{field}"), "must be true; or name another requirement")
+    };
+    let requirement = consistency.and_then(|v1::Consistency { requirement }| requirement);
+    match requirement {
+        None | Some(Wire::MinimizeLatency(true)) => Ok(Requirement::MinimizeLatency),
+        Some(Wire::MinimizeLatency(false)) => Err(untrue("minimize_latency")),
+        Some(Wire::FullyConsistent(true)) => Ok(Requirement::FullyConsistent),
+        Some(Wire::FullyConsistent(false)) => Err(untrue("fully_consistent")),
+        Some(Wire::AtLeastAsFresh(token)) => match Token::decode(&token) {
+            Ok(token) => Ok(Requirement::AtLeast(token)),
+            Err(error) => Err(Refusal::field_because(
+                Reason::TokenMalformed,
+                "consistency.at_least_as_fresh",
+                error,
+            )),
+        },
+    }
+}

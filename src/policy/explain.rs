@@ -1,0 +1,183 @@
+//! Why a decision is what it is, and what would make it another (ACC-8).
+
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::domain::role::Reach;
+use crate::domain::{GroupId, RoleKey, Timestamp};
+
+use super::check::{Decision, Query, find};
+use super::evaluation::{Evaluation, RouteEffect, Weight};
+use super::givers::{Givers, givers, helpful_roles};
+use super::global::{Global, UnknownPermission};
+use super::period::Period;
+use super::snapshot::{Resolved, Snapshot};
+use super::source::{Source, Via};
+
+/// A decision, everything that it rests on, and who could make it another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Explanation {
+    /// The answer of [`check`](super::check): the same evaluation gave both.
+    pub decision: Decision,
+    /// Every way by which anything reaches the subject here, in force or not: sorted, each once, in
+    /// the order in which reasons are preferred. Empty where the decision looks at none: the
+    /// portfolio or the subject is unknown, or the subject is deactivated.
+    pub routes: Vec<ExplainedRoute>,
+    /// The organization's roles with which this would be allowed, sorted. For another's thing only
+    /// those that hold it as *any* (ACC-4).
+    pub roles: Vec<RoleKey>,
+    /// Who could give such a role; nobody where it is allowed, or where no role would help.
+    pub givers: Givers,
+}
+
+/// One way by which something reaches the subject.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ExplainedRoute {
+    /// By what.
+    pub way: Way,
+    /// The role that it gives; none for an administrator.
+    pub role: Option<RoleKey>,
+    /// In force from this instant on; none: always been.
+    pub start_time: Option<Timestamp>,
+    /// In force until just before this instant; none: for good.
+    pub expire_time: Option<Timestamp>,
+    /// Whether it is in force at the instant asked about.
+    pub in_force: bool,
+    /// How far it reaches with the permission asked about; none if it does not have it.
+    pub reach: Option<Reach>,
+    /// What that does to the question.
+    pub effect: RouteEffect,
+}
+
+/// What a route leads through.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// A grant to the subject itself.
+    Direct,
+    /// A grant to a group that the subject is in.
+    Group {
+        /// The group that is granted.
+        group: GroupId,
+        /// From the group that the subject is directly in to the granted one, each in the next; of
+        /// several chains a shortest, and of those the first in the alphabet.
+        chain: Vec<GroupId>,
+    },
+    /// The portfolio is open to the subject.
+    OrganizationAccess {
+        /// Whether only what viewers may do comes of the role (DIR-8: site viewers).
+        bounded: bool,
+    },
+    /// The subject administers the organization (DIR-7).
+    Administrator,
+}
+
+impl Explanation {
+    /// For a denial: the instant from which on it would be allowed if nothing is written.
+    #[must_use]
+    pub fn allowed_from(&self) -> Option<Timestamp> {
+        if self.decision.allowed { None } else { self.decision.hold_until }
+    }
+
+    /// What those may read who may not see the members: nothing about who could give it.
+    #[must_use]
+    pub fn without_givers(self) -> Self {
+        Self { givers: Givers::default(), ..self }
+    }
+}
+
+/// Decides and explains. Names at most `most_givers` of those who could give what is missing.
+///
+/// A snapshot of the facts of just one question knows nobody else, and so finds no givers.
+///
+/// # Errors
+/// The catalogue does not have the permission.
+pub fn explain(
+    global: &Global,
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    most_givers: usize,
+) -> Result<Explanation, UnknownPermission> {
+    let permission =
+        global.permission(query.permission).ok_or_else(|| global.unknown(query.permission))?;
+    let mut routes = Vec::new();
+    let decision = match find(global, snapshot, query.subject, query.portfolio) {
+        Err(reason) => Decision::denied(reason),
+        Ok((portfolio, subject)) => {
+            let mut evaluation = Evaluation::new(permission, subject, query);
+            for source in snapshot.sources(portfolio, subject) {
+                let weight = evaluation.weigh(&source);
+                routes.extend(snapshot.explained(subject, &source, weight, query.at));
+            }
+            evaluation.decide()
+        }
+    };
+    routes.sort_unstable();
+    routes.dedup();
+    let roles = match snapshot.contains_portfolio(query.portfolio) {
+        true => helpful_roles(snapshot, permission, query),
+        false => Vec::new(),
+    };
+    let givers = givers(global, snapshot, query, (&decision, &roles), most_givers);
+    let roles = roles.into_iter().map(|role| role.key().clone()).collect();
+    Ok(Explanation { decision, routes, roles, givers })
+}
+
+impl Snapshot {
+    fn explained(
+        &self,
+        subject: Resolved<'_>,
+        source: &Source<'_>,
+        weight: Weight,
+        at: Timestamp,
+    ) -> Option<ExplainedRoute> {
+        let way = match source.via {
+            Via::Direct => Way::Direct,
+            Via::Group(id) => {
+                Way::Group { group: self.group_id(id)?.clone(), chain: self.chain(subject, id) }
+            }
+            Via::OrganizationAccess => Way::OrganizationAccess { bounded: source.is_bounded() },
+            Via::Administrator => Way::Administrator,
+        };
+        let Period { start, end } = source.period;
+        Some(ExplainedRoute {
+            way,
+            role: source.role().map(|role| role.key().clone()),
+            start_time: (start != Period::ALWAYS.start).then_some(start),
+            expire_time: (end != Period::ALWAYS.end).then_some(end),
+            in_force: source.in_force(at),
+            reach: weight.reach,
+            effect: weight.effect,
+        })
+    }
+
+    /// Breadth first, so that the chain is a shortest; groups in the order of their ids, so that it
+    /// does not depend on how the facts were read.
+    fn chain(&self, subject: Resolved<'_>, granted: u32) -> Vec<GroupId> {
+        let leads_there = |id: &u32| {
+            let closure = self.party(*id).and_then(|party| party.closure());
+            closure.is_some_and(|closure| closure.binary_search(&granted).is_ok())
+        };
+        let above = |groups: &[u32]| {
+            let mut groups: Vec<u32> = groups.iter().copied().filter(leads_there).collect();
+            groups.sort_unstable_by_key(|id| self.group_id(*id));
+            groups
+        };
+        let mut open: VecDeque<u32> = above(&subject.party.groups).into();
+        let mut below: BTreeMap<u32, Option<u32>> = open.iter().map(|id| (*id, None)).collect();
+        while !below.contains_key(&granted)
+            && let Some(id) = open.pop_front()
+        {
+            for next in above(self.party(id).map_or(&[], |party| party.groups.as_ref())) {
+                below.entry(next).or_insert_with(|| {
+                    open.push_back(next);
+                    Some(id)
+                });
+            }
+        }
+        let step = |id: &u32| below.get(id).copied().flatten();
+        let mut chain: Vec<GroupId> = std::iter::successors(Some(granted), step)
+            .filter_map(|id| self.group_id(id).cloned())
+            .collect();
+        chain.reverse();
+        chain
+    }
+}

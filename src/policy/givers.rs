@@ -1,0 +1,102 @@
+//! Who could give what is missing (ACC-8).
+
+use crate::domain::permission::{MEMBERS_INVITE, MEMBERS_UPDATE, Permission};
+use crate::domain::role::Reach;
+use crate::domain::{Subject, UserId};
+
+use super::check::{Decision, Query, Reason, check};
+use super::excerpt::Excerpt;
+use super::global::Global;
+use super::holdings::{Holdings, holdings};
+use super::reach::in_order;
+use super::role::Role;
+use super::rows::active_user;
+use super::snapshot::Snapshot;
+
+/// Those who could give what is missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Givers {
+    /// Sorted by id.
+    pub users: Vec<Giver>,
+    /// Whether there are more than are named.
+    pub more: bool,
+}
+
+/// An active user who could give what is missing: an administrator, or someone who may invite or
+/// update members here and holds all that a helpful role holds (ROL-7).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Giver {
+    /// Who.
+    pub user: UserId,
+    /// Whether they could as an administrator of the organization (DIR-7).
+    pub administrator: bool,
+}
+
+/// The organization's roles with which the query would be allowed, sorted by key.
+pub(super) fn helpful_roles<'a>(
+    snapshot: &'a Snapshot,
+    permission: &Permission,
+    query: &Query<'_>,
+) -> Vec<&'a Role> {
+    let of_another = query.author.is_some_and(|author| author != query.subject);
+    let needed = if of_another { Reach::Any } else { Reach::Own };
+    let roles = snapshot.roles.iter().map(AsRef::as_ref);
+    let mut helpful: Vec<&Role> =
+        roles.filter(|role| role.reach(permission) >= Some(needed)).collect();
+    helpful.sort_unstable_by_key(|role| role.key());
+    helpful
+}
+
+pub(super) fn givers(
+    global: &Global,
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    (decision, roles): (&Decision, &[&Role]),
+    most: usize,
+) -> Givers {
+    let Some(portfolio) = snapshot.portfolio(query.portfolio) else { return Givers::default() };
+    if roles.is_empty() || !a_role_would_help(global, snapshot, query, decision) {
+        return Givers::default();
+    }
+    let tables: Vec<Holdings> = roles.iter().map(|role| Holdings::of(role.cells(global))).collect();
+    let may_give = |subject: &Subject| {
+        let allowed = |permission| {
+            let query = Query { subject, permission, author: None, ..*query };
+            check(global, snapshot, &query).is_ok_and(|decision| decision.allowed)
+        };
+        let held = || holdings(global, snapshot, subject, query.portfolio, query.at);
+        (allowed(MEMBERS_INVITE) || allowed(MEMBERS_UPDATE))
+            && tables.iter().any(|role| held().covers(role.table()).is_ok())
+    };
+    let candidates = snapshot.candidates(portfolio);
+    let parties = candidates.into_iter().filter_map(|id| snapshot.party(id));
+    let users = parties.filter(|party| active_user(global, party).is_some());
+    let giver = |subject: &Subject| {
+        let Subject::User(user) = subject else { return None };
+        let administrator = snapshot.resolve(subject)?.party.is_administrator();
+        (administrator || may_give(subject)).then(|| Giver { user: user.clone(), administrator })
+    };
+    let sorted = in_order(users.map(|party| &party.subject));
+    let Excerpt { rows, more } = Excerpt::of(sorted.filter_map(giver), most);
+    Givers { users: rows, more }
+}
+
+/// Whether some role would make the denial an allow. It does nothing for the deactivated, for what
+/// only authors may do, or for externals where something is not for them; nor for groups and
+/// service accounts that the organization does not have, which are never granted (DIR-4).
+fn a_role_would_help(
+    global: &Global,
+    snapshot: &Snapshot,
+    query: &Query<'_>,
+    decision: &Decision,
+) -> bool {
+    let resolved = snapshot.resolve(query.subject);
+    let internal = resolved.is_some_and(|found| found.party.standing.is_internal());
+    let excluded = global.permission(query.permission).is_some_and(|found| found.internal_only);
+    match decision.reason {
+        _ if decision.allowed || (excluded && !internal) => false,
+        Reason::SubjectUnknown => matches!(query.subject, Subject::User(_)),
+        Reason::NoAccess | Reason::PermissionMissing => true,
+        _ => false,
+    }
+}
