@@ -102,10 +102,10 @@ impl App {
             let acting = Acting::on(write, &principal, now, &request.id, &[]).await?;
             let UpdatePortfolio { display_name, portfolio_type, etag, .. } = request;
             if display_name.is_some() {
-                acting.require(PORTFOLIO_UPDATE)?;
+                acting.require(write, PORTFOLIO_UPDATE)?;
             }
             if portfolio_type.is_some() {
-                acting.require(PORTFOLIO_MANAGE_SETTINGS)?;
+                acting.require(write, PORTFOLIO_MANAGE_SETTINGS)?;
             }
             let before = acting.portfolio;
             require_etag(&before, etag.as_deref())?;
