@@ -36,6 +36,7 @@
 //! | anything that changes a decision | [`policy`], and the oracle of the tests |
 //! | a query, a table | [`storage`], in the file of its noun |
 //! | who a caller is, and how they prove it | [`authn`] |
+//! | what connections are encrypted with | [`tls`] |
 //! | who may call, and what a call does | [`app`], in the function named as the RPC |
 //! | the shape of a field, an error code | [`grpc`], and the comment in the proto |
 //! | a setting, a limit | [`config`] |
@@ -57,6 +58,8 @@ pub mod embedded_postgres;
 pub mod grpc;
 pub mod policy;
 pub mod proto;
+mod reload;
 pub mod server;
 pub mod storage;
 pub mod telemetry;
+pub mod tls;

@@ -11,15 +11,18 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 
 use crate::app::App;
+use crate::authn::certificates::{Clients, ClientsError};
 use crate::authn::{self, Authenticator, Issuer, OwnToken, Source, Tokens};
 use crate::cache::{self, Cache};
 use crate::clock::Clock;
-use crate::config::{AcceptedJwt, Config, ConfigError, DatabaseUrl, KeyPlace};
+use crate::config::{AcceptedJwt, Config, ConfigError, DatabaseUrl, KeyPlace, TlsSettings};
 use crate::embedded_postgres::{self, Durability, EmbeddedPostgres};
 use crate::grpc::Services;
 use crate::storage::{self, Storage};
+use crate::tls::{self, Tls};
 
 /// How long the first look at the database may take.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -70,6 +73,12 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The certificates cannot be used.
+    #[error("cannot encrypt connections: {0}")]
+    Tls(#[from] tls::FilesError),
+    /// The list of clients cannot be used.
+    #[error(transparent)]
+    Clients(#[from] ClientsError),
     /// The server's own PostgreSQL does not start.
     #[error(transparent)]
     Embedded(#[from] embedded_postgres::Error),
@@ -120,15 +129,16 @@ impl Server {
         let Options { further, keys } = options;
         config.validate()?;
         cache::metrics::describe();
+        // Dropped on the way out of an error, it ends what was begun here.
+        let background = CancellationToken::new();
+        let ending = background.clone().drop_guard();
+        let (tls, clients) = certificates(&config.tls, &clock, &background)?;
         // First of all: a port that is taken should not cost a database start.
         let failed = |source| StartError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        // Dropped on the way out of an error, it ends what was begun here.
-        let background = CancellationToken::new();
-        let ending = background.clone().drop_guard();
         let (authenticator, own_token) =
-            authenticator(config, &keys, clock.clone(), background.clone()).await?;
+            authenticator(config, &keys, clients, clock.clone(), background.clone()).await?;
         let (postgres, url, name) = database(config).await?;
         let unusable = |source| StartError::Database { database: name.clone(), source };
         storage::migrate(&url).await.map_err(unusable)?;
@@ -154,7 +164,7 @@ impl Server {
         let services = Services::new(app, config.limits.clone(), config.request_timeout, further);
         let (ready, stopping) = (cache.watch_ready(), CancellationToken::new());
         let serving =
-            tokio::spawn(serve(services, authenticator, listener, ready, stopping.clone()));
+            tokio::spawn(serve(services, authenticator, listener, tls, ready, stopping.clone()));
         ending.disarm();
         tracing::info!(server.address = %address, "the server answers");
         Ok(Running { address, stopping, background, serving, own_token, postgres })
@@ -165,12 +175,26 @@ impl Server {
 async fn authenticator(
     config: &Config,
     options: &authn::Options,
+    clients: Option<Clients>,
     clock: Clock,
     background: CancellationToken,
 ) -> Result<(Authenticator, Option<String>), StartError> {
-    let Some(AcceptedJwt { issuer, audience, keys }) = config.jwt.accepted()? else {
-        return Ok((Authenticator::trusting(), None));
+    let tokens = match config.jwt.accepted()? {
+        Some(accepted) => Some(tokens(accepted, options, clock, background).await?),
+        None if clients.is_some() => None,
+        None => return Ok((Authenticator::trusting(), None)),
     };
+    let (own, own_token) = config.demo.then(OwnToken::new).unzip();
+    Ok((Authenticator::demanding(tokens, own, clients), own_token))
+}
+
+async fn tokens(
+    accepted: AcceptedJwt,
+    options: &authn::Options,
+    clock: Clock,
+    background: CancellationToken,
+) -> Result<Tokens, StartError> {
+    let AcceptedJwt { issuer, audience, keys } = accepted;
     let keys = match keys {
         KeyPlace::File(path) => Source::File(path),
         KeyPlace::Address(uri) => Source::Address(uri),
@@ -178,9 +202,7 @@ async fn authenticator(
     let location = keys.to_string();
     let issuer = Issuer { issuer, audience, keys };
     let tokens = Tokens::start(issuer, options, clock, background).await;
-    let tokens = tokens.map_err(|source| StartError::Keys { location, source })?;
-    let (own, own_token) = config.demo.then(OwnToken::new).unzip();
-    Ok((Authenticator::demanding(Some(tokens), own), own_token))
+    tokens.map_err(|source| StartError::Keys { location, source })
 }
 
 /// The database to use: its URL, and what to call it in messages.
@@ -200,14 +222,50 @@ async fn database(
     Ok((Some(postgres), url, name))
 }
 
+/// What encrypts connections, and who is known by certificate; none of them if not configured.
+fn certificates(
+    settings: &TlsSettings,
+    clock: &Clock,
+    background: &CancellationToken,
+) -> Result<(Option<Tls>, Option<Clients>), StartError> {
+    let interval = settings.tls_reload_interval;
+    let tls = match (&settings.tls_cert, &settings.tls_key) {
+        (Some(certificate), Some(key)) => {
+            let paths = tls::Paths {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: settings.tls_client_ca.clone(),
+            };
+            Some(Tls::start(&paths, interval, clock.clone(), background.clone())?)
+        }
+        _ => None,
+    };
+    let clients = match &settings.clients {
+        Some(path) => Some(Clients::start(path, interval, clock.clone(), background.clone())?),
+        None => None,
+    };
+    Ok((tls, clients))
+}
+
 async fn serve(
     services: Services,
     authenticator: Authenticator,
     listener: TcpListener,
+    tls: Option<Tls>,
     ready: watch::Receiver<bool>,
     stopping: CancellationToken,
 ) {
-    if let Err(error) = services.serve(authenticator, listener, ready, stopping).await {
+    let served = match tls {
+        None => {
+            let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+            services.serve(authenticator, incoming, ready, stopping).await
+        }
+        Some(tls) => {
+            let incoming = tls::incoming(listener, tls, stopping.clone());
+            services.serve(authenticator, incoming, ready, stopping).await
+        }
+    };
+    if let Err(error) = served {
         tracing::error!(error.cause = %error, "the server ended by an error");
     }
 }

@@ -3,7 +3,9 @@
 //! A credential is believed because of a key that an administrator named, and for as long as that
 //! key is named. What a caller may do is not decided here.
 
+pub mod certificates;
 mod claims;
+mod clients_file;
 mod jwks;
 mod jwt;
 mod keys;
@@ -24,6 +26,7 @@ pub use keys::Options;
 pub use source::{Source, Unreadable};
 
 use crate::domain::caller::Caller;
+use certificates::Clients;
 
 const AUTHENTICATIONS: &str = "portcullis_authentications_total";
 
@@ -42,7 +45,10 @@ pub struct Issuer {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// There is none.
-    #[error("the call has no credential; send `authorization: Bearer TOKEN` in the metadata")]
+    #[error(
+        "the call has no credential: neither `authorization: Bearer TOKEN` in the metadata nor a \
+         client certificate"
+    )]
     Missing,
     /// It has not the form that is accepted.
     #[error("{0}")]
@@ -83,6 +89,7 @@ enum Means {
 struct Credentials {
     tokens: Option<Tokens>,
     own: Option<OwnToken>,
+    certificates: Option<Clients>,
     outcomes: Outcomes,
 }
 
@@ -147,26 +154,33 @@ impl Authenticator {
         Self(Arc::new(Means::Trust(Caller::trusted())))
     }
 
-    /// Every caller needs a credential: a token of the issuer's, or the process's own.
+    /// Every caller needs a credential: a token of the issuer's or the process's own, or a client
+    /// certificate.
     #[must_use]
-    pub fn demanding(tokens: Option<Tokens>, own: Option<OwnToken>) -> Self {
+    pub fn demanding(
+        tokens: Option<Tokens>,
+        own: Option<OwnToken>,
+        certificates: Option<Clients>,
+    ) -> Self {
         let outcomes = Outcomes::new();
-        Self(Arc::new(Means::Credentials(Box::new(Credentials { tokens, own, outcomes }))))
+        let credentials = Credentials { tokens, own, certificates, outcomes };
+        Self(Arc::new(Means::Credentials(Box::new(credentials))))
     }
 
-    /// Who calls. Waits, and at most for a fetch of keys, only if the token names an unknown one.
+    /// Who calls: a token goes before a certificate (DER), which a handshake has verified. Waits,
+    /// and at most for a fetch of keys, only if the token names an unknown one.
     ///
     /// # Errors
     /// The credential is missing, or is not good, or nobody can tell yet.
     pub async fn caller(
         &self,
         bearer: Option<&str>,
-        _certificate: Option<&[u8]>,
+        certificate: Option<&[u8]>,
     ) -> Result<Caller, Refused> {
         match &*self.0 {
             Means::Trust(caller) => Ok(caller.clone()),
             Means::Credentials(credentials) => {
-                let outcome = credentials.caller(bearer).await;
+                let outcome = credentials.caller(bearer, certificate).await;
                 credentials.outcomes.of(&outcome).increment(1);
                 outcome
             }
@@ -175,8 +189,16 @@ impl Authenticator {
 }
 
 impl Credentials {
-    async fn caller(&self, bearer: Option<&str>) -> Result<Caller, Refused> {
-        let token = bearer.ok_or(Refused::Missing)?;
+    async fn caller(
+        &self,
+        bearer: Option<&str>,
+        certificate: Option<&[u8]>,
+    ) -> Result<Caller, Refused> {
+        let token = match (bearer, certificate, &self.certificates) {
+            (Some(token), _, _) => token,
+            (None, Some(certificate), Some(clients)) => return clients.caller(certificate),
+            (None, _, _) => return Err(Refused::Missing),
+        };
         if self.own.as_ref().is_some_and(|own| own.is(token)) {
             return Ok(Caller::trusted());
         }

@@ -49,20 +49,44 @@ pub(crate) struct Question<'a> {
 impl Question<'_> {
     /// The question as the wire has it.
     pub fn request(&self, consistency: &v1::Consistency) -> v1::CheckPermissionRequest {
-        let item = self.item_author.map(|author| v1::ItemReference {
-            author: Some(text::subject_message(author)),
-            ..v1::ItemReference::default()
-        });
         v1::CheckPermissionRequest {
             subject: Some(text::subject_message(self.subject)),
             permission: self.permission.to_owned(),
             portfolio: self.portfolio.to_string(),
-            item,
+            item: self.item(),
             consistency: Some(consistency.clone()),
             at: self.at.map(text::time_message),
         }
     }
+
+    /// The same, to be explained.
+    pub fn explain_request(&self, consistency: &v1::Consistency) -> v1::ExplainPermissionRequest {
+        v1::ExplainPermissionRequest {
+            subject: Some(text::subject_message(self.subject)),
+            permission: self.permission.to_owned(),
+            portfolio: self.portfolio.to_string(),
+            item: self.item(),
+            consistency: Some(consistency.clone()),
+            at: self.at.map(text::time_message),
+        }
+    }
+
+    fn item(&self) -> Option<v1::ItemReference> {
+        self.item_author.map(|author| v1::ItemReference {
+            author: Some(text::subject_message(author)),
+            ..v1::ItemReference::default()
+        })
+    }
 }
+
+/// Shown below the help.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  portcullis check user:ann initiative.edit apollo
+  portcullis check user:ann comment.edit apollo --item-author user:ann
+  portcullis check user:ann portfolio.view apollo --at 2030-01-01T00:00:00Z --json
+
+Status 0: allowed. 1: denied. 2: error. `portcullis explain` says why.";
 
 /// Asks, prints the answer; denied is a *no*.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -92,7 +116,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 }
 
 /// What the reason means, for people.
-fn sentence(reason: i32) -> &'static str {
+pub(crate) fn sentence(reason: i32) -> &'static str {
     use DecisionReason as Reason;
     match DecisionReason::try_from(reason).unwrap_or(Reason::Unspecified) {
         Reason::Unspecified => "for a reason that this program is too old to know",

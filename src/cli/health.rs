@@ -26,12 +26,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         }
     };
     let asked = tokio::time::timeout(PATIENCE, asking).await;
-    match &asked {
-        Ok(Err(error)) => output::error(error),
-        Err(_) => output::error(&"nobody has answered within two seconds"),
+    let serving = matches!(asked, Ok(Ok(true)));
+    let late = "nobody has answered within two seconds";
+    match asked {
+        Ok(Err(error)) => Failure::from(error).print(arguments.client.json),
+        Err(_) => Failure::Text(late.to_owned()).print(arguments.client.json),
         Ok(Ok(_)) => {}
     }
-    let serving = matches!(asked, Ok(Ok(true)));
     if arguments.client.json {
         output::line(json!({ "serving": serving }));
     } else {

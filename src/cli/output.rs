@@ -1,7 +1,8 @@
 //! What is printed: for people, or JSON for programs.
 
 use std::fmt::Display;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::sync::OnceLock;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -10,14 +11,36 @@ use crate::telemetry::colours;
 /// Below this many steps a progress bar would only flicker.
 const LONG: usize = 100;
 
-/// Prints a line. A reader who has gone away (`| head`) is no reason to fail.
+/// Why something that was printed did not arrive; the first time.
+static LOST: OnceLock<std::io::Error> = OnceLock::new();
+
+/// Prints a line. If it does not arrive, the command goes on, and ends as [`lost`] says.
 pub(crate) fn line(text: impl Display) {
-    let _ = writeln!(std::io::stdout().lock(), "{text}");
+    if let Err(error) = writeln!(std::io::stdout().lock(), "{text}") {
+        // Without effect if something was lost before.
+        let _first = LOST.set(error);
+    }
+}
+
+/// Why standard output is incomplete, if it is. A reader who has gone away (`| head`) has what they
+/// wanted.
+pub(crate) fn lost() -> Option<String> {
+    if let Err(error) = std::io::stdout().lock().flush() {
+        let _first = LOST.set(error);
+    }
+    let error = LOST.get().filter(|error| error.kind() != ErrorKind::BrokenPipe)?;
+    Some(format!("cannot write to standard output: {error}"))
 }
 
 /// Prints a remark for people where it does not get into a program's input.
 pub(crate) fn remark(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Prints a question, and stays on its line.
+pub(crate) fn ask(text: impl Display) {
+    let mut target = std::io::stderr().lock();
+    let _ = write!(target, "{text}").and_then(|()| target.flush());
 }
 
 /// Prints why a command failed.

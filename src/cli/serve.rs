@@ -9,7 +9,7 @@ use super::config::data_dir;
 use super::{Failure, Outcome, apply, output};
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::grpc::client::Client;
+use crate::grpc::client::{Client, ClientTls};
 use crate::server::{Running, Server};
 use crate::telemetry;
 
@@ -68,7 +68,8 @@ impl Stop {
 async fn welcome(config: &Config, server: &Running) -> Result<(), Failure> {
     let address = server.address();
     if config.demo {
-        let mut client = Client::connect(&reachable(address).to_string(), None).await?;
+        let (server_address, tls) = (reachable(address).to_string(), ClientTls::default());
+        let mut client = Client::connect(&server_address, None, &tls).await?;
         if let Some(token) = server.own_token() {
             client = client.with_token(token)?;
         }
@@ -83,7 +84,11 @@ async fn welcome(config: &Config, server: &Running) -> Result<(), Failure> {
     output::line(format_args!("portcullis keeps its data {data}"));
     output::line(format_args!("portcullis listens on {address}"));
     let program = std::env::args_os().next().unwrap_or_default();
-    output::line(suggestions(&program_text(Path::new(&program)), config.demo, address));
+    let program = program_text(Path::new(&program));
+    output::line(match config.tls.encrypts() {
+        true => encrypted_suggestions(&program, address),
+        false => suggestions(&program, config.demo, address),
+    });
     Ok(())
 }
 
@@ -102,6 +107,16 @@ fn program_text(program: &Path) -> String {
     let here = std::env::current_dir().unwrap_or_default();
     let program = program.strip_prefix(here).unwrap_or(program).display().to_string();
     if program.is_empty() { "portcullis".to_owned() } else { program }
+}
+
+/// Commands for a server whose certificate we do not know the names and authority of.
+fn encrypted_suggestions(program: &str, address: SocketAddr) -> String {
+    let server = format!("NAME:{}", address.port());
+    format!(
+        "try, in another terminal, with a NAME that the certificate has and its authority:\n  \
+         {program} health --server https://{server} --ca-cert FILE\n  \
+         grpcurl -cacert FILE {server} grpc.health.v1.Health/Check"
+    )
 }
 
 /// Commands to paste, and what they will say.
@@ -156,6 +171,13 @@ mod tests {
         let text = suggestions("portcullis", false, "0.0.0.0:7000".parse().unwrap());
         assert!(text.contains("health --server http://127.0.0.1:7000\n"), "{text}");
         assert!(text.contains("grpcurl -plaintext 127.0.0.1:7000 list"), "{text}");
+    }
+
+    #[test]
+    fn an_encrypted_server_is_called_by_a_name_that_its_certificate_has() {
+        let text = encrypted_suggestions("portcullis", "0.0.0.0:7000".parse().unwrap());
+        assert!(text.contains("\n  portcullis health --server https://NAME:7000 "), "{text}");
+        assert!(!text.contains("-plaintext"), "{text}");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use serde::de::{Error, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -81,6 +81,12 @@ pub(crate) fn parse_consistency(text: &str) -> Result<v1::Consistency, String> {
     Ok(v1::Consistency { requirement: Some(requirement) })
 }
 
+/// Everything that was committed before the question.
+pub(crate) fn fully_consistent() -> v1::Consistency {
+    let requirement = v1::consistency::Requirement::FullyConsistent(true);
+    v1::Consistency { requirement: Some(requirement) }
+}
+
 /// The reason of a decision as it is printed: the enum value without its prefix.
 pub(crate) fn reason_text(reason: i32) -> String {
     match v1::DecisionReason::try_from(reason) {
@@ -147,6 +153,16 @@ where
     Ok(entries.into_iter().map(|Parsed(entry)| entry).collect())
 }
 
+/// As [`parsed_list`], where the list may be left out.
+pub(crate) fn parsed_list_option<'de, D, T>(deserializer: D) -> Result<Option<Vec<T>>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: FromStr<Err = InvalidId>,
+{
+    let entries: Option<Vec<Parsed<T>>> = Option::deserialize(deserializer)?;
+    Ok(entries.map(|entries| entries.into_iter().map(|Parsed(entry)| entry).collect()))
+}
+
 /// Reads an instant in RFC 3339 that may be left out.
 pub(crate) fn instant<'de, D>(deserializer: D) -> Result<Option<Timestamp>, D::Error>
 where
@@ -162,6 +178,18 @@ where
 
     let instant: Option<Instant> = Option::deserialize(deserializer)?;
     Ok(instant.map(|Instant(instant)| instant))
+}
+
+/// Writes an instant in RFC 3339.
+#[allow(clippy::ref_option, reason = "serde hands over the field as it is")]
+pub(crate) fn write_instant<S: Serializer>(
+    instant: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match instant {
+        Some(instant) => serializer.serialize_str(&time_text(*instant)),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// A file that cannot be read, or a place in it that is not as it must be.

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::check::Question;
 use super::text::{self, FileError};
-use super::{ClientArguments, Failure, Outcome, output};
+use super::{ClientArguments, Failure, Outcome, explanation, output};
 use crate::domain::{PortfolioId, Subject, Timestamp};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
@@ -62,13 +62,29 @@ struct Expectation {
 struct Difference {
     line: usize,
     question: String,
+    permission: String,
     /// The reason of the answer, or of the refusal to answer.
     reason: String,
     /// What to print of it.
     text: String,
     /// Whether the question was refused instead of answered.
     refused: bool,
+    /// Why it is as it is; none if refused, or if the server would not say.
+    explanation: Option<v1::ExplainPermissionResponse>,
 }
+
+/// Shown below the help.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  portcullis verify expectations.jsonl
+  portcullis verify expectations.jsonl --json
+
+A line of the file has subject, permission, portfolio and allowed, such as
+  {\"subject\": \"user:ann\", \"permission\": \"portfolio.view\",
+   \"portfolio\": \"apollo\", \"allowed\": true}    (on one line)
+
+Status 0: everything is as expected. 1: something differs, and is printed with its explanation.
+2: error.";
 
 /// Asks everything, prints what differs, and counts.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -84,7 +100,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         bar.inc(1);
         if let Some(difference) = answer? {
             if !arguments.client.json {
-                bar.suspend(|| output::line(&difference.text));
+                bar.suspend(|| print(&difference));
             }
             differences.push(difference);
         }
@@ -99,12 +115,27 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     }
 }
 
+/// The line, and below it what `portcullis explain` would say.
+fn print(difference: &Difference) {
+    output::line(&difference.text);
+    let tree = difference.explanation.iter();
+    let tree = tree.flat_map(|answer| explanation::tree(answer, &difference.permission));
+    tree.for_each(|line| output::line(format_args!("  {line}")));
+}
+
 fn report(json: bool, passed: usize, differences: &[Difference]) {
     let failed = differences.len();
     if json {
         let row = |difference: &Difference| {
             let Difference { line, question, reason, refused, .. } = difference;
-            json!({ "line": line, "question": question, "reason": reason, "refused": refused })
+            let explanation = difference.explanation.as_ref().map(explanation::json);
+            json!({
+                "line": line,
+                "question": question,
+                "reason": reason,
+                "refused": refused,
+                "explanation": explanation,
+            })
         };
         let differing: Vec<_> = differences.iter().map(row).collect();
         output::line(json!({ "passed": passed, "failed": failed, "differing": differing }));
@@ -145,8 +176,14 @@ async fn compare(
             (error.reason.unwrap_or_else(|| error.code.to_owned()), told)
         }
     };
-    let text = format!("line {line}: {asked}: {told}");
-    Ok(Some(Difference { line, question: asked, reason, text, refused }))
+    let explanation = match refused {
+        true => None,
+        // The difference is known; that it cannot be explained is no reason not to tell it.
+        false => client.explain_permission(question.explain_request(consistency)).await.ok(),
+    };
+    let (text, permission) = (format!("line {line}: {asked}: {told}"), permission.clone());
+    let question = asked;
+    Ok(Some(Difference { line, question, permission, reason, text, refused, explanation }))
 }
 
 fn parse(name: &str, content: &str) -> Result<Vec<Expectation>, FileError> {

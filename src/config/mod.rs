@@ -1,5 +1,9 @@
 //! The settings of the server: flags, each of which is also an environment variable.
 
+mod error;
+mod jwt;
+mod tls;
+
 use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
@@ -10,9 +14,9 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, RangedU64ValueParser};
 use clap::{Args, ValueEnum};
 
-mod jwt;
-
+pub use error::{ConfigError, Lacking};
 pub use jwt::{AcceptedJwt, Jwt, KeyLocation, KeyPlace};
+pub use tls::TlsSettings;
 
 /// How many entries a page has if the request names no number.
 pub const DEFAULT_PAGE_SIZE: usize = 100;
@@ -37,13 +41,17 @@ pub struct Config {
     #[arg(long, env = "PORTCULLIS_DEMO", value_parser = BoolishValueParser::new())]
     pub demo: bool,
 
-    /// Listen on an address that others can reach, although callers are not authenticated
+    /// Listen on an address that others can reach, whoever may call and whoever may listen in
     #[arg(long, env = "PORTCULLIS_INSECURE", value_parser = BoolishValueParser::new())]
     pub insecure: bool,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would become the help text's heading")]
     pub jwt: Jwt,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become the help text's heading")]
+    pub tls: TlsSettings,
 
     /// Address and port to serve Prometheus metrics on; none unless given
     #[arg(long, env = "PORTCULLIS_METRICS_LISTEN", value_name = "ADDRESS")]
@@ -125,44 +133,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Settings that contradict each other or the server's safety.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// Whoever reaches the server may do everything, so only this machine may reach it.
-    #[error(
-        "`--{0} {1}` can be reached from other machines, and callers are not authenticated: \
-         listen on 127.0.0.1 or [::1], or say `--insecure` if something else keeps strangers out"
-    )]
-    NotLoopback(&'static str, SocketAddr),
-    /// Tokens need all three settings.
-    #[error(
-        "`--{0}` is missing: tokens need `--jwt-issuer`, `--jwt-audience` and `--jwt-keys`, all \
-         three or none"
-    )]
-    JwtIncomplete(&'static str),
-    /// Keys from there could be anybody's. The text is not repeated: it may hold a password.
-    #[error(
-        "`--jwt-keys` must be a file, or an address `https://host/path` without user and password; \
-         `http` only of this machine"
-    )]
-    JwtKeys,
-    /// Not the form that the database's driver reads. The text is not repeated: it may hold a
-    /// password.
-    #[error("`--database-url` must be `postgres://user:password@host:port/database`")]
-    DatabaseUrl,
-    /// Memory would be too old to serve from before the next poll.
-    #[error(
-        "`--staleness-bound {}` must be longer than `--poll-interval {}`, best ten times as long",
-        duration_text(*.bound), duration_text(*.poll)
-    )]
-    BoundBelowPoll {
-        /// The staleness bound.
-        bound: Duration,
-        /// The poll interval.
-        poll: Duration,
-    },
-}
-
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -172,6 +142,7 @@ impl Default for Config {
             demo: false,
             insecure: false,
             jwt: Jwt::default(),
+            tls: TlsSettings::default(),
             metrics_listen: None,
             poll_interval: Duration::from_millis(50),
             staleness_bound: Duration::from_secs(2),
@@ -201,22 +172,19 @@ impl Config {
     /// Checks what single flags cannot.
     ///
     /// # Errors
-    /// An address that others can reach without `--insecure`; a database that is not named by a
-    /// URL; tokens without an issuer, audience or keys; a staleness bound that no poll could keep.
+    /// An address that others can reach although callers are not authenticated or connections not
+    /// encrypted, without `--insecure`; half of the settings of TLS or of tokens; a database that
+    /// is not named by a URL; a staleness bound that no poll could keep.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        for (flag, address) in
-            [("listen", Some(self.listen)), ("metrics-listen", self.metrics_listen)]
-        {
-            if let Some(address) = address.filter(|address| !address.ip().is_loopback())
-                && !self.insecure
-            {
-                return Err(ConfigError::NotLoopback(flag, address));
-            }
+        self.tls.validate()?;
+        if self.demo && self.tls.encrypts() {
+            return Err(ConfigError::DemoEncrypted);
         }
+        self.jwt.accepted()?;
+        self.validate_addresses()?;
         if self.database_url.as_ref().is_some_and(|url| url.parts().is_none()) {
             return Err(ConfigError::DatabaseUrl);
         }
-        self.jwt.accepted()?;
         let (bound, poll) = (self.staleness_bound, self.poll_interval);
         if bound <= poll {
             return Err(ConfigError::BoundBelowPoll { bound, poll });
@@ -224,12 +192,37 @@ impl Config {
         Ok(())
     }
 
+    fn validate_addresses(&self) -> Result<(), ConfigError> {
+        if self.insecure {
+            return Ok(());
+        }
+        if let Some(address) = self.metrics_listen.filter(|address| !address.ip().is_loopback()) {
+            return Err(ConfigError::MetricsNotLoopback(address));
+        }
+        let lacking = match (self.authenticates(), self.tls.encrypts()) {
+            (true, true) => return Ok(()),
+            (true, false) => Lacking::Encryption,
+            (false, true) => Lacking::Authentication,
+            (false, false) => Lacking::Both,
+        };
+        match self.listen {
+            address if address.ip().is_loopback() => Ok(()),
+            address => Err(ConfigError::NotLoopback { address, lacking }),
+        }
+    }
+
+    /// Whether callers need a credential; otherwise whoever calls is trusted.
+    #[must_use]
+    pub fn authenticates(&self) -> bool {
+        self.tls.knows_clients() || self.jwt.accepted().is_ok_and(|accepted| accepted.is_some())
+    }
+
     /// Every setting, as `config` prints it: the flag's name, and the value, passwords masked and
     /// empty if there is none.
     #[must_use]
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         // Exhaustive, so that a new setting is not forgotten here.
-        let Self { listen, database_url, data_dir, demo, insecure, jwt, .. } = self;
+        let Self { listen, database_url, data_dir, demo, insecure, jwt, tls, .. } = self;
         let Self { metrics_listen, poll_interval, staleness_bound, pool_size_writes, .. } = self;
         let Self { pool_size_reads, pool_wait, request_timeout, limits, log, log_format, .. } =
             self;
@@ -239,7 +232,7 @@ impl Config {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
         };
-        vec![
+        let mut settings = vec![
             ("listen", listen.to_string()),
             ("database-url", optional(database_url.as_ref())),
             ("data-dir", optional(data_dir.as_ref().map(|dir| dir.display()))),
@@ -248,6 +241,9 @@ impl Config {
             ("jwt-issuer", optional(jwt_issuer.as_ref())),
             ("jwt-audience", optional(jwt_audience.as_ref())),
             ("jwt-keys", optional(jwt_keys.as_ref())),
+        ];
+        settings.extend(tls.settings());
+        settings.extend([
             ("metrics-listen", optional(metrics_listen.as_ref())),
             ("poll-interval", duration_text(*poll_interval)),
             ("staleness-bound", duration_text(*staleness_bound)),
@@ -261,7 +257,8 @@ impl Config {
             ("max-string-bytes", max_string_bytes.to_string()),
             ("log", log.clone()),
             ("log-format", format.to_owned()),
-        ]
+        ]);
+        settings
     }
 }
 
@@ -420,14 +417,41 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_others_can_reach_needs_insecure() {
+    fn an_address_that_others_can_reach_needs_authentication_and_encryption() {
+        let tls = ["--tls-cert=c.pem", "--tls-key=k.pem"];
+        let clients = ["--tls-client-ca=ca.pem", "--clients=clients.yaml"];
+        let tokens = ["--jwt-issuer=i", "--jwt-audience=a", "--jwt-keys=keys.json"];
         for open in ["--listen=0.0.0.0:1", "--listen=192.0.2.1:1", "--listen=[::]:1"] {
-            let refused = parse(&[open]).validate().unwrap_err();
-            assert!(refused.to_string().contains("--insecure"), "{refused}");
-            parse(&[open, "--insecure"]).validate().unwrap();
+            let with = |more: &[&[&str]]| parse(&[&[open], more.concat().as_slice()].concat());
+            let refused = |more: &[&[&str]]| with(more).validate().unwrap_err().to_string();
+            let both = refused(&[]);
+            for part in ["--insecure", "`--tls-cert`", "`--tls-client-ca`", "`--jwt-keys`"] {
+                assert!(both.contains(part), "{both}");
+            }
+            assert!(refused(&[&tls]).contains("callers are not authenticated: give"));
+            assert!(refused(&[&tokens]).contains("connections are not encrypted: give"));
+            for good in [&[&tls[..], &clients[..]][..], &[&tls, &tokens], &[&["--insecure"]]] {
+                with(good).validate().unwrap();
+            }
+            with(&[&tokens, &["--insecure"]]).validate().unwrap();
         }
         parse(&["--listen=[::1]:0"]).validate().unwrap();
         parse(&["--listen=127.0.0.2:0"]).validate().unwrap();
+    }
+
+    #[test]
+    fn metrics_have_no_callers_to_authenticate() {
+        let tls = ["--tls-cert=c", "--tls-key=k", "--tls-client-ca=a", "--clients=l"];
+        let open = [&["--metrics-listen=0.0.0.0:1"], tls.as_slice()].concat();
+        let refused = parse(&open).validate().unwrap_err().to_string();
+        assert!(refused.contains("`--metrics-listen 0.0.0.0:1`"), "{refused}");
+        parse(&[open.as_slice(), &["--insecure"]].concat()).validate().unwrap();
+    }
+
+    #[test]
+    fn the_demo_is_not_for_encrypted_servers() {
+        let refused = parse(&["--demo", "--tls-cert=c", "--tls-key=k"]).validate();
+        assert_eq!(refused, Err(ConfigError::DemoEncrypted));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, Request};
+use tonic::transport::server::{TcpConnectInfo, TlsConnectInfo};
 
 use crate::authn::{Authenticator, Refused};
 
@@ -22,7 +23,10 @@ pub(super) async fn admit<B>(
         return Ok(());
     }
     let bearer = bearer(request.headers())?;
-    let caller = authenticator.caller(bearer, None).await?;
+    let connection = request.extensions().get::<TlsConnectInfo<TcpConnectInfo>>();
+    let shown = connection.and_then(TlsConnectInfo::peer_certs);
+    let certificate = shown.as_ref().and_then(|chain| chain.first()).map(AsRef::as_ref);
+    let caller = authenticator.caller(bearer, certificate).await?;
     request.extensions_mut().insert(caller);
     Ok(())
 }
@@ -69,7 +73,7 @@ mod tests {
 
     #[tokio::test]
     async fn aut_2_only_health_and_reflection_pass_without_a_caller() {
-        let demanding = Authenticator::demanding(None, None);
+        let demanding = Authenticator::demanding(None, None, None);
         let admitted = async |path: &str| {
             let mut request = Request::builder().uri(path).body(()).unwrap();
             let admitted = admit(&demanding, &mut request).await;

@@ -1,5 +1,6 @@
 //! Our own client: the one place of the command line that knows tonic.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -12,11 +13,13 @@ use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_types::StatusExt as _;
 
-use super::code;
+pub use super::client_tls::ClientTls;
+use super::{client_tls, code};
 use crate::domain::Subject;
 use crate::proto::v1;
 use crate::proto::v1::access_settings_service_client::AccessSettingsServiceClient;
 use crate::proto::v1::directory_service_client::DirectoryServiceClient;
+use crate::proto::v1::event_service_client::EventServiceClient;
 use crate::proto::v1::membership_service_client::MembershipServiceClient;
 use crate::proto::v1::policy_service_client::PolicyServiceClient;
 use crate::proto::v1::portfolio_service_client::PortfolioServiceClient;
@@ -48,6 +51,8 @@ pub struct CallError {
     pub reason: Option<String>,
     /// What was wrong.
     pub message: String,
+    /// What the reason is about, by name, as the reason's documentation says.
+    pub metadata: BTreeMap<String, String>,
     /// The malformed fields: path, and what is accepted.
     pub violations: Vec<(String, String)>,
     /// What to do about it.
@@ -55,22 +60,37 @@ pub struct CallError {
 }
 
 impl Client {
-    /// Connects to `http://host:port`; the scheme may be left out. No actor: the system.
+    /// Connects to `http://host:port` or `https://host:port`; without a scheme it is not encrypted.
+    /// No actor: the system.
     ///
     /// # Errors
-    /// The address is none, or nobody answers there within five seconds.
-    pub async fn connect(server: &str, actor: Option<&Subject>) -> Result<Self, CallError> {
-        let server = match server.split_once("://") {
-            None => format!("http://{server}"),
-            Some(("http", _)) => server.to_owned(),
-            Some(_) => return Err(CallError::address(server, "only `http` is supported")),
+    /// The address is none, nobody answers there within five seconds, or one of the two does not
+    /// trust the other.
+    pub async fn connect(
+        server: &str,
+        actor: Option<&Subject>,
+        tls: &ClientTls,
+    ) -> Result<Self, CallError> {
+        let (server, encrypted) = match server.split_once("://") {
+            None => (format!("http://{server}"), false),
+            Some(("http", _)) => (server.to_owned(), false),
+            Some(("https", _)) => (server.to_owned(), true),
+            Some(_) => return Err(CallError::address(server, "neither `http` nor `https`")),
         };
+        if tls.is_set() && !encrypted {
+            let why = "certificates are for encrypted connections, `https://`";
+            return Err(CallError::address(&server, why));
+        }
         // An id has no character that a header could not carry, so this never fails.
         let actor = actor.and_then(|actor| actor.to_string().parse().ok());
-        let endpoint = Endpoint::from_shared(server.clone())
+        let mut endpoint = Endpoint::from_shared(server.clone())
             .map_err(|error| CallError::address(&server, &error.to_string()))?
             .connect_timeout(CONNECT_TIMEOUT)
             .tcp_nodelay(true);
+        if encrypted {
+            let configured = endpoint.tls_config(tls.config());
+            endpoint = configured.map_err(|error| CallError::unreachable(&server, &error))?;
+        }
         match endpoint.connect().await {
             Ok(channel) => Ok(Self { channel, server, actor, authorization: None }),
             Err(error) => Err(CallError::unreachable(&server, &error)),
@@ -161,23 +181,50 @@ macro_rules! calls {
 
 calls! {
     PolicyServiceClient: check_permission(CheckPermissionRequest) -> CheckPermissionResponse;
+    PolicyServiceClient: explain_permission(ExplainPermissionRequest) -> ExplainPermissionResponse;
+    PolicyServiceClient:
+        list_accessible_portfolios(ListAccessiblePortfoliosRequest)
+            -> ListAccessiblePortfoliosResponse;
     PortfolioServiceClient: create_portfolio(CreatePortfolioRequest) -> CreatePortfolioResponse;
     PortfolioServiceClient: get_portfolio(GetPortfolioRequest) -> GetPortfolioResponse;
+    PortfolioServiceClient: list_portfolios(ListPortfoliosRequest) -> ListPortfoliosResponse;
+    PortfolioServiceClient: update_portfolio(UpdatePortfolioRequest) -> UpdatePortfolioResponse;
+    PortfolioServiceClient: delete_portfolio(DeletePortfolioRequest) -> DeletePortfolioResponse;
     AccessSettingsServiceClient:
         get_access_settings(GetAccessSettingsRequest) -> GetAccessSettingsResponse;
     AccessSettingsServiceClient:
         update_access_settings(UpdateAccessSettingsRequest) -> UpdateAccessSettingsResponse;
     MembershipServiceClient: add_members(AddMembersRequest) -> AddMembersResponse;
     MembershipServiceClient: get_member(GetMemberRequest) -> GetMemberResponse;
+    MembershipServiceClient: list_members(ListMembersRequest) -> ListMembersResponse;
     MembershipServiceClient: update_member(UpdateMemberRequest) -> UpdateMemberResponse;
+    MembershipServiceClient: remove_member(RemoveMemberRequest) -> RemoveMemberResponse;
     DirectoryServiceClient:
         create_organization(CreateOrganizationRequest) -> CreateOrganizationResponse;
     DirectoryServiceClient: get_organization(GetOrganizationRequest) -> GetOrganizationResponse;
+    DirectoryServiceClient:
+        update_organization(UpdateOrganizationRequest) -> UpdateOrganizationResponse;
     DirectoryServiceClient: upsert_users(UpsertUsersRequest) -> UpsertUsersResponse;
     DirectoryServiceClient: get_user(GetUserRequest) -> GetUserResponse;
+    DirectoryServiceClient: list_users(ListUsersRequest) -> ListUsersResponse;
+    DirectoryServiceClient: deactivate_user(DeactivateUserRequest) -> DeactivateUserResponse;
+    DirectoryServiceClient: reactivate_user(ReactivateUserRequest) -> ReactivateUserResponse;
+    DirectoryServiceClient: set_site_role(SetSiteRoleRequest) -> SetSiteRoleResponse;
+    DirectoryServiceClient:
+        upsert_service_accounts(UpsertServiceAccountsRequest) -> UpsertServiceAccountsResponse;
+    DirectoryServiceClient:
+        list_service_accounts(ListServiceAccountsRequest) -> ListServiceAccountsResponse;
+    DirectoryServiceClient:
+        deactivate_service_account(DeactivateServiceAccountRequest)
+            -> DeactivateServiceAccountResponse;
     DirectoryServiceClient: upsert_group(UpsertGroupRequest) -> UpsertGroupResponse;
     DirectoryServiceClient: get_group(GetGroupRequest) -> GetGroupResponse;
+    DirectoryServiceClient: list_groups(ListGroupsRequest) -> ListGroupsResponse;
+    DirectoryServiceClient: delete_group(DeleteGroupRequest) -> DeleteGroupResponse;
     DirectoryServiceClient: add_group_members(AddGroupMembersRequest) -> AddGroupMembersResponse;
+    DirectoryServiceClient:
+        remove_group_members(RemoveGroupMembersRequest) -> RemoveGroupMembersResponse;
+    EventServiceClient: list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
 }
 
 impl CallError {
@@ -197,7 +244,7 @@ impl CallError {
         Self {
             code: "INVALID_ARGUMENT",
             message: format!("`--server {server}` is no address of a server: {why}"),
-            hint: Some("write `http://127.0.0.1:50051`".to_owned()),
+            hint: Some("write `http://127.0.0.1:50051` or `https://host:port`".to_owned()),
             ..Self::default()
         }
     }
@@ -207,18 +254,22 @@ impl CallError {
             let io = cause.downcast_ref::<std::io::Error>();
             io.is_some_and(|io| io.kind() == std::io::ErrorKind::ConnectionRefused)
         });
-        let why = causes(error).last().map(ToString::to_string).unwrap_or_default();
-        Self {
-            code: "UNAVAILABLE",
-            message: match refused {
-                true => format!("no server answers at `{server}`"),
-                false => format!("the server at `{server}` cannot be reached: {why}"),
-            },
-            hint: Some(
-                "start one with `portcullis serve`, or name another with `--server`".to_owned(),
+        let (message, hint) = match client_tls::explain(error) {
+            Some((what, hint)) => (format!("the server at `{server}`: {what}"), hint),
+            None if refused => (
+                format!("no server answers at `{server}`"),
+                "start one with `portcullis serve`, or name another with `--server`",
             ),
-            ..Self::default()
-        }
+            None => {
+                let why = causes(error).last().map(ToString::to_string).unwrap_or_default();
+                let hint = match server.starts_with("http:") {
+                    true => "write `https://` if it encrypts its connections",
+                    false => "name another server with `--server`",
+                };
+                (format!("the server at `{server}` cannot be reached: {why}"), hint)
+            }
+        };
+        Self { code: "UNAVAILABLE", message, hint: Some(hint.to_owned()), ..Self::default() }
     }
 
     fn from_status(status: &Status) -> Self {
@@ -231,6 +282,9 @@ impl CallError {
             code: code::name(status.code()),
             reason: info.map(|info| info.reason.clone()),
             message: status.message().to_owned(),
+            metadata: info
+                .map(|info| info.metadata.clone().into_iter().collect())
+                .unwrap_or_default(),
             violations: violations.map(|v| (v.field.clone(), v.description.clone())).collect(),
             hint: hint(info.map(|info| info.reason.as_str()), retry),
         }
@@ -325,10 +379,12 @@ mod tests {
     async fn where_nobody_listens_it_says_how_to_start_a_server() {
         // Bound and dropped: nobody listens on this port any more.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-        let error = Client::connect(&port.to_string(), None).await.unwrap_err();
+        let error =
+            Client::connect(&port.to_string(), None, &ClientTls::default()).await.unwrap_err();
         assert!(error.message.starts_with("no server answers at"), "{error}");
         assert!(error.to_string().contains("`portcullis serve`"), "{error}");
-        let error = Client::connect("https://localhost:1", None).await.unwrap_err();
-        assert!(error.to_string().contains("only `http`"), "{error}");
+        let tls = ClientTls::default();
+        let error = Client::connect("ftp://localhost:1", None, &tls).await.unwrap_err();
+        assert!(error.to_string().contains("neither `http` nor `https`"), "{error}");
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures::FutureExt as _;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use metrics::{Counter, counter, describe_counter};
 use prost::Message as _;
@@ -27,9 +27,12 @@ use super::context::ACTOR;
 use super::{authenticate, status};
 use crate::authn::Authenticator;
 use crate::domain::caller::Caller;
+use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::FILE_DESCRIPTOR_SET;
 
 const REQUESTS: &str = "portcullis_requests_total";
+/// The most that the metadata of a call may have, names and values together (BAD-2).
+const MAX_METADATA_BYTES: usize = 16 * 1024;
 
 /// Wraps the services of the server.
 #[derive(Clone)]
@@ -140,10 +143,22 @@ where
     }
 }
 
+/// Refuses metadata that is too large for what we expect in it (BAD-2).
+fn within_limit(metadata: &HeaderMap) -> Result<(), Refusal> {
+    let entry = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len();
+    let bytes: usize = metadata.iter().map(entry).sum();
+    if bytes <= MAX_METADATA_BYTES {
+        return Ok(());
+    }
+    let message = format!("the metadata has {bytes} bytes; at most {MAX_METADATA_BYTES}");
+    Err(Refusal::new(Reason::LimitExceeded, message).with("limit", MAX_METADATA_BYTES))
+}
+
 impl Calls {
     /// Finds out who calls, and whether they may call this at all. Nothing of the request's body
     /// has been looked at.
     async fn admit(&self, request: &mut Request<Body>) -> Result<(), Status> {
+        within_limit(request.headers())?;
         authenticate::admit(&self.authenticator, request).await?;
         let Some(caller) = request.extensions().get::<Caller>() else { return Ok(()) };
         // A method that nobody has, or of the services that are served beside ours.

@@ -8,6 +8,7 @@ mod access_settings;
 mod answers;
 mod authenticate;
 pub mod client;
+mod client_tls;
 mod code;
 mod context;
 mod directory;
@@ -29,15 +30,17 @@ mod service_accounts;
 mod status;
 mod users;
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use futures::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport::server::Connected;
 
 use crate::app::App;
 use crate::authn::Authenticator;
@@ -57,6 +60,9 @@ const MAX_CONCURRENT_STREAMS: u32 = 1_000;
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 /// How long it has to answer.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The headers of a request beyond which nothing answers but the protocol itself. Above
+/// `layer::MAX_METADATA_BYTES`, so that clients that are a little above are told in our terms.
+const MAX_HEADER_LIST_BYTES: u32 = 64 * 1024;
 
 /// All services of ours: they need the same.
 #[derive(Clone, Debug)]
@@ -75,18 +81,22 @@ impl Services {
         Self { app, limits, request_timeout, further }
     }
 
-    /// Serves those whom `authenticator` knows until `stopping`, and then until the calls that are open have ended; open streams
+    /// Serves the connections that come in, and on them those whom `authenticator` knows, until
+    /// `stopping`, and then until the calls that are open have ended; open streams
     /// are ended at once. `ready` says whether the health service reports us as serving.
     ///
     /// # Errors
     /// The descriptors are not what reflection expects, or tonic gives up.
-    pub async fn serve(
+    pub async fn serve<C>(
         self,
         authenticator: Authenticator,
-        listener: TcpListener,
+        incoming: impl Stream<Item = io::Result<C>>,
         ready: watch::Receiver<bool>,
         stopping: CancellationToken,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
+    where
+        C: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+    {
         let size = self.limits.max_message_bytes;
         let (reporter, health) = tonic_health::server::health_reporter();
         let reporting = tokio::spawn(
@@ -108,6 +118,7 @@ impl Services {
             .max_concurrent_streams(Some(MAX_CONCURRENT_STREAMS))
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+            .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
             .layer(layer::CallLayer::new(size, authenticator, stopping.clone()))
             .add_routes(further)
             .add_service(service!(AccessSettingsServiceServer))
@@ -120,10 +131,7 @@ impl Services {
             .add_service(health)
             .add_service(reflection().build_v1()?)
             .add_service(reflection().build_v1alpha()?)
-            .serve_with_incoming_shutdown(
-                TcpIncoming::from(listener).with_nodelay(Some(true)),
-                stopping.cancelled(),
-            )
+            .serve_with_incoming_shutdown(incoming, stopping.cancelled())
             .await;
         reporting.abort();
         Ok(served?)

@@ -8,7 +8,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("policy", &["domain"]),
     ("clock", &["domain"]),
-    ("authn", &["clock", "domain"]),
+    ("authn", &["clock", "domain", "reload"]),
+    ("reload", &[]),
+    ("tls", &["clock", "domain", "reload"]),
     ("storage", &["domain"]),
     ("cache", &["clock", "domain", "policy", "storage"]),
     ("app", &["cache", "domain", "policy", "storage"]),
@@ -30,6 +32,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "grpc",
             "storage",
             "telemetry",
+            "tls",
         ],
     ),
     // A client like any other, apart from `serve` and `migrate`.

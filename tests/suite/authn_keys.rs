@@ -33,7 +33,7 @@ impl Gate {
         let keys = Source::Address(server.url().parse().unwrap());
         let issuer = Issuer { issuer, audience, keys };
         let tokens = Tokens::start(issuer, &options, clock.clone(), background.clone()).await;
-        let authenticator = Authenticator::demanding(Some(tokens.unwrap()), None);
+        let authenticator = Authenticator::demanding(Some(tokens.unwrap()), None, None);
         Self { authenticator, clock, _background: background.drop_guard() }
     }
 

@@ -34,7 +34,7 @@ impl Gate {
         let issuer = Issuer { issuer, audience, keys: Source::File(keys.clone()) };
         let options = Options::default();
         let tokens = Tokens::start(issuer, &options, clock.clone(), background.clone()).await;
-        let authenticator = Authenticator::demanding(Some(tokens.unwrap()), None);
+        let authenticator = Authenticator::demanding(Some(tokens.unwrap()), None, None);
         let _background = background.drop_guard();
         Self { authenticator, clock, keys, _folder: folder, _background }
     }

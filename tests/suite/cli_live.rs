@@ -215,12 +215,19 @@ async fn verify_counts_and_tells_what_differs_in_order() {
     let (_folder, path) = file("differing.jsonl", differing.as_bytes());
     let (status, out, error) = server.run(&["verify", path.to_str().unwrap()]);
     assert_eq!((status, error.as_str()), (1, ""));
+    let (explained, lines): (Vec<_>, Vec<_>) = out.lines().partition(|line| line.starts_with("  "));
     assert_eq!(
-        out,
-        "line 1: user:ann members.remove trail-atlas: expected denied, is allowed (DIRECT_GRANT)\n\
-         line 3: user:hugo epic.link trail-atlas: expected allowed, is denied (INTERNAL_ONLY)\n\
-         1 passed, 2 failed\n"
+        lines,
+        [
+            "line 1: user:ann members.remove trail-atlas: expected denied, is allowed \
+             (DIRECT_GRANT)",
+            "line 3: user:hugo epic.link trail-atlas: expected allowed, is denied (INTERNAL_ONLY)",
+            "1 passed, 2 failed",
+        ]
     );
+    for branch in ["own grant: manager", "group field-team > cartography: contributor"] {
+        assert!(explained.iter().any(|line| line.ends_with(branch)), "{branch}\n{out}");
+    }
 
     let unknown = line("user:ann", "portfolio.veiw", true);
     let (_folder, path) = file("unknown.jsonl", format!("{unknown}\n{}", good[0]).as_bytes());

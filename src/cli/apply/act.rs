@@ -57,39 +57,117 @@ fn is_about_the_change(error: &CallError) -> bool {
 async fn make(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallError> {
     let Some(first) = batch.first() else { return Ok(Vec::new()) };
     match first {
+        Change::CreateUser(_) | Change::UpdateUser(..) => return users(client, batch).await,
+        Change::CreateServiceAccount(_) | Change::UpdateServiceAccount(..) => {
+            return service_accounts(client, batch).await;
+        }
+        Change::AddGroupMember { group, .. } | Change::RemoveGroupMember { group, .. } => {
+            return group_members(client, group, batch).await;
+        }
+        Change::AddMember { portfolio, terms, .. } => {
+            return members(client, portfolio, terms, batch).await;
+        }
+        Change::CreatePortfolio { .. }
+        | Change::UpdatePortfolio(..)
+        | Change::DeletePortfolio { .. }
+        | Change::UpdateSettings(..)
+        | Change::UpdateMember { .. }
+        | Change::RemoveMember { .. } => on_portfolio(client, first).await?,
+        _ => on_directory(client, first).await?,
+    }
+    Ok(Vec::new())
+}
+
+async fn on_directory(client: &Client, change: &Change) -> Result<(), CallError> {
+    let request_id = request_id();
+    match change {
         Change::CreateOrganization(organization) => {
-            let (request_id, organization) = (request_id(), Some(organization.clone()));
+            let organization = Some(organization.clone());
             let request = v1::CreateOrganizationRequest { request_id, organization };
             client.create_organization(request).await?;
         }
-        Change::CreateUser(_) | Change::UpdateUser(..) => return users(client, batch).await,
+        Change::UpdateOrganization(organization, was)
+        | Change::SetAdministrators { organization, was, .. } => {
+            let update_mask = Some(organization_mask(was));
+            let organization = Some(organization.clone());
+            let request = v1::UpdateOrganizationRequest { request_id, organization, update_mask };
+            client.update_organization(request).await?;
+        }
+        Change::ReactivateUser(user) => {
+            let user = user.clone();
+            client.reactivate_user(v1::ReactivateUserRequest { request_id, user }).await?;
+        }
+        Change::DeactivateUser { user, .. } => {
+            let user = user.clone();
+            client.deactivate_user(v1::DeactivateUserRequest { request_id, user }).await?;
+        }
+        Change::SetSiteRole { site_role, .. } => {
+            let v1::UserSiteRole { organization, user, site_role } = site_role.clone();
+            let request = v1::SetSiteRoleRequest { request_id, organization, user, site_role };
+            client.set_site_role(request).await?;
+        }
+        Change::DeactivateServiceAccount { service_account, .. } => {
+            let service_account = service_account.clone();
+            let request = v1::DeactivateServiceAccountRequest { request_id, service_account };
+            client.deactivate_service_account(request).await?;
+        }
         Change::CreateGroup(group) | Change::UpdateGroup(group, _) => {
-            let (request_id, group) = (request_id(), Some(group.clone()));
+            let group = Some(group.clone());
             client.upsert_group(v1::UpsertGroupRequest { request_id, group }).await?;
         }
-        Change::AddGroupMember { group, .. } => {
-            return group_members(client, group, batch).await;
+        Change::DeleteGroup(group) => {
+            let (group, confirm_group) = (group.clone(), group.clone());
+            let request = v1::DeleteGroupRequest { request_id, group, confirm_group };
+            client.delete_group(request).await?;
         }
+        // The others are made by `make` itself.
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn on_portfolio(client: &Client, change: &Change) -> Result<(), CallError> {
+    let request_id = request_id();
+    match change {
         Change::CreatePortfolio { portfolio, organization_access_role } => {
             let request = v1::CreatePortfolioRequest {
-                request_id: request_id(),
+                request_id,
                 portfolio: Some(portfolio.clone()),
                 organization_access_role: organization_access_role.clone(),
             };
             client.create_portfolio(request).await?;
         }
+        Change::UpdatePortfolio(portfolio, was) => {
+            let update_mask =
+                Some(mask(was, &[("display name", "display_name"), ("type", "type")]));
+            let portfolio = Some(portfolio.clone());
+            let request = v1::UpdatePortfolioRequest { request_id, portfolio, update_mask };
+            client.update_portfolio(request).await?;
+        }
+        Change::DeletePortfolio { portfolio, etag } => {
+            let (confirm_portfolio, etag) = (portfolio.clone(), etag.clone());
+            let portfolio = portfolio.clone();
+            let request =
+                v1::DeletePortfolioRequest { request_id, portfolio, confirm_portfolio, etag };
+            client.delete_portfolio(request).await?;
+        }
         Change::UpdateSettings(settings, was) => {
             client.update_access_settings(settings_request(settings, was)).await?;
-        }
-        Change::AddMember { portfolio, terms, .. } => {
-            return members(client, portfolio, terms, batch).await;
         }
         Change::UpdateMember { portfolio, subject, terms, etag, .. } => {
             let request = update_request(portfolio, subject, terms, etag);
             client.update_member(request).await?;
         }
+        Change::RemoveMember { portfolio, subject, etag, .. } => {
+            let (portfolio, etag) = (portfolio.clone(), etag.clone());
+            let subject = Some(text::subject_message(subject));
+            let request = v1::RemoveMemberRequest { request_id, portfolio, subject, etag };
+            client.remove_member(request).await?;
+        }
+        // The others are no portfolio's.
+        _ => {}
     }
-    Ok(Vec::new())
+    Ok(())
 }
 
 async fn users(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallError> {
@@ -103,21 +181,43 @@ async fn users(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallEr
     Ok(refusals(batch, outcomes.into_iter().map(|outcome| outcome.refusal)))
 }
 
+async fn service_accounts(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallError> {
+    let account = |change: &Change| match change {
+        Change::CreateServiceAccount(account) | Change::UpdateServiceAccount(account, _) => {
+            Some(account.clone())
+        }
+        _ => None,
+    };
+    let service_accounts = batch.iter().filter_map(account).collect();
+    let request = v1::UpsertServiceAccountsRequest { request_id: request_id(), service_accounts };
+    let outcomes = client.upsert_service_accounts(request).await?.outcomes;
+    Ok(refusals(batch, outcomes.into_iter().map(|outcome| outcome.refusal)))
+}
+
+/// Puts all of them in, or takes all of them out.
 async fn group_members(
     client: &Client,
     group: &str,
     batch: &[Change],
 ) -> Result<Vec<Refused>, CallError> {
     let member = |change: &Change| match change {
-        Change::AddGroupMember { member, .. } => Some(text::subject_message(member)),
+        Change::AddGroupMember { member, .. } | Change::RemoveGroupMember { member, .. } => {
+            Some(text::subject_message(member))
+        }
         _ => None,
     };
-    let request = v1::AddGroupMembersRequest {
-        request_id: request_id(),
-        group: group.to_owned(),
-        members: batch.iter().filter_map(member).collect(),
+    let (request_id, group) = (request_id(), group.to_owned());
+    let members = batch.iter().filter_map(member).collect();
+    let outcomes = match batch.first() {
+        Some(Change::RemoveGroupMember { .. }) => {
+            let request = v1::RemoveGroupMembersRequest { request_id, group, members };
+            client.remove_group_members(request).await?.outcomes
+        }
+        _ => {
+            let request = v1::AddGroupMembersRequest { request_id, group, members };
+            client.add_group_members(request).await?.outcomes
+        }
     };
-    let outcomes = client.add_group_members(request).await?.outcomes;
     Ok(refusals(batch, outcomes.into_iter().map(|outcome| outcome.refusal)))
 }
 
@@ -170,13 +270,30 @@ fn settings_request(
 ) -> v1::UpdateAccessSettingsRequest {
     let fields =
         [("visibility", "visibility"), ("organization access role", "organization_access_role")];
-    let changed = fields.iter().filter(|(name, _)| was.has(name));
-    let paths = changed.map(|(_, path)| (*path).to_owned()).collect();
     v1::UpdateAccessSettingsRequest {
         request_id: request_id(),
         access_settings: Some(settings.clone()),
-        update_mask: Some(prost_types::FieldMask { paths }),
+        update_mask: Some(mask(was, &fields)),
     }
+}
+
+fn organization_mask(was: &Differences) -> prost_types::FieldMask {
+    let fields = [
+        ("display name", "display_name"),
+        ("domains", "domains"),
+        ("administrators", "administrators"),
+        ("default visibility", "default_visibility"),
+        ("outsider site role", "outsider_site_role"),
+        ("partner organizations", "partner_organizations"),
+        ("externals join", "externals_join"),
+    ];
+    mask(was, &fields)
+}
+
+/// The paths of the fields that differ.
+fn mask(was: &Differences, fields: &[(&str, &str)]) -> prost_types::FieldMask {
+    let changed = fields.iter().filter(|(name, _)| was.has(name));
+    prost_types::FieldMask { paths: changed.map(|(_, path)| (*path).to_owned()).collect() }
 }
 
 fn update_request(

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::cli::text;
+use crate::domain::role::MANAGER;
 use crate::domain::{Subject, Timestamp};
 use crate::proto::v1;
 
@@ -10,17 +11,50 @@ use crate::proto::v1;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Change {
     CreateOrganization(v1::Organization),
+    UpdateOrganization(v1::Organization, Differences),
     CreateUser(v1::User),
     UpdateUser(v1::User, Differences),
+    ReactivateUser(String),
+    DeactivateUser {
+        user: String,
+        pruned: bool,
+    },
+    SetSiteRole {
+        site_role: v1::UserSiteRole,
+        was: Differences,
+    },
+    CreateServiceAccount(v1::ServiceAccount),
+    /// Also reactivates.
+    UpdateServiceAccount(v1::ServiceAccount, Differences),
+    DeactivateServiceAccount {
+        service_account: String,
+        pruned: bool,
+    },
+    /// The organization's id, its administrators as they are to be, and the etag as read.
+    SetAdministrators {
+        organization: v1::Organization,
+        was: Differences,
+        action: Action,
+    },
     CreateGroup(v1::Group),
     UpdateGroup(v1::Group, Differences),
+    DeleteGroup(String),
     AddGroupMember {
+        group: String,
+        member: Subject,
+    },
+    RemoveGroupMember {
         group: String,
         member: Subject,
     },
     CreatePortfolio {
         portfolio: v1::Portfolio,
         organization_access_role: String,
+    },
+    UpdatePortfolio(v1::Portfolio, Differences),
+    DeletePortfolio {
+        portfolio: String,
+        etag: String,
     },
     UpdateSettings(v1::AccessSettings, Differences),
     AddMember {
@@ -35,6 +69,23 @@ pub(super) enum Change {
         etag: String,
         was: Differences,
     },
+    RemoveMember {
+        portfolio: String,
+        subject: Subject,
+        roles: String,
+        etag: String,
+    },
+}
+
+/// What a change does to what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Action {
+    /// Something new comes of it.
+    Add,
+    /// Something present becomes different.
+    Change,
+    /// Something is taken away, since the file does not have it.
+    Remove,
 }
 
 /// What a grant says apart from who and where.
@@ -45,11 +96,14 @@ pub(super) struct Terms {
     pub expire: Option<Timestamp>,
 }
 
-/// What kind of thing a change is about, in the order in which they are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What kind of thing a change is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Organization,
     User,
+    SiteRole,
+    ServiceAccount,
+    Administrator,
     Group,
     GroupMember,
     Portfolio,
@@ -92,29 +146,88 @@ impl fmt::Display for Differences {
 impl Change {
     pub fn kind(&self) -> Kind {
         match self {
-            Self::CreateOrganization(_) => Kind::Organization,
-            Self::CreateUser(_) | Self::UpdateUser(..) => Kind::User,
-            Self::CreateGroup(_) | Self::UpdateGroup(..) => Kind::Group,
-            Self::AddGroupMember { .. } => Kind::GroupMember,
-            Self::CreatePortfolio { .. } => Kind::Portfolio,
+            Self::CreateOrganization(_) | Self::UpdateOrganization(..) => Kind::Organization,
+            Self::CreateUser(_)
+            | Self::UpdateUser(..)
+            | Self::ReactivateUser(_)
+            | Self::DeactivateUser { .. } => Kind::User,
+            Self::SetSiteRole { .. } => Kind::SiteRole,
+            Self::CreateServiceAccount(_)
+            | Self::UpdateServiceAccount(..)
+            | Self::DeactivateServiceAccount { .. } => Kind::ServiceAccount,
+            Self::SetAdministrators { .. } => Kind::Administrator,
+            Self::CreateGroup(_) | Self::UpdateGroup(..) | Self::DeleteGroup(_) => Kind::Group,
+            Self::AddGroupMember { .. } | Self::RemoveGroupMember { .. } => Kind::GroupMember,
+            Self::CreatePortfolio { .. }
+            | Self::UpdatePortfolio(..)
+            | Self::DeletePortfolio { .. } => Kind::Portfolio,
             Self::UpdateSettings(..) => Kind::AccessSettings,
-            Self::AddMember { .. } | Self::UpdateMember { .. } => Kind::Grant,
+            Self::AddMember { .. } | Self::UpdateMember { .. } | Self::RemoveMember { .. } => {
+                Kind::Grant
+            }
         }
     }
 
-    /// Whether something new comes of it, rather than something present becoming different.
-    pub fn adds(&self) -> bool {
+    pub fn action(&self) -> Action {
         match self {
             Self::CreateOrganization(_)
             | Self::CreateUser(_)
+            | Self::CreateServiceAccount(_)
             | Self::CreateGroup(_)
             | Self::AddGroupMember { .. }
             | Self::CreatePortfolio { .. }
-            | Self::AddMember { .. } => true,
-            Self::UpdateUser(..)
+            | Self::AddMember { .. } => Action::Add,
+            Self::SetAdministrators { action, .. } => *action,
+            Self::DeactivateUser { pruned: true, .. }
+            | Self::DeactivateServiceAccount { pruned: true, .. }
+            | Self::RemoveGroupMember { .. }
+            | Self::DeleteGroup(_)
+            | Self::DeletePortfolio { .. }
+            | Self::RemoveMember { .. } => Action::Remove,
+            Self::UpdateOrganization(..)
+            | Self::UpdateUser(..)
+            | Self::ReactivateUser(_)
+            | Self::DeactivateUser { .. }
+            | Self::SetSiteRole { .. }
+            | Self::UpdateServiceAccount(..)
+            | Self::DeactivateServiceAccount { .. }
             | Self::UpdateGroup(..)
+            | Self::UpdatePortfolio(..)
             | Self::UpdateSettings(..)
-            | Self::UpdateMember { .. } => false,
+            | Self::UpdateMember { .. } => Action::Change,
+        }
+    }
+
+    /// Its place in a plan: lower ones are made first. Whatever names something comes after it,
+    /// and what a rule could refuse comes when the rest of the file no longer gives it a reason to:
+    ///
+    /// - groups leave groups before others enter, for the way back would be a cycle (DIR-4);
+    /// - managers come before others stop being one (MEM-6);
+    /// - those who are to be deactivated get their grants first (MEM-2).
+    pub fn rank(&self) -> u8 {
+        match self {
+            Self::CreateOrganization(_) => 0,
+            Self::UpdateOrganization(..) => 1,
+            Self::CreateUser(_) | Self::UpdateUser(..) => 2,
+            Self::ReactivateUser(_) => 3,
+            Self::SetSiteRole { .. } => 4,
+            Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..) => 5,
+            Self::SetAdministrators { .. } => 6,
+            Self::CreateGroup(_) | Self::UpdateGroup(..) => 7,
+            Self::RemoveGroupMember { member: Subject::Group(_), .. } => 8,
+            Self::AddGroupMember { .. } => 9,
+            Self::CreatePortfolio { .. } => 10,
+            Self::UpdatePortfolio(..) => 11,
+            Self::UpdateSettings(..) => 12,
+            Self::AddMember { .. } => 13,
+            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 14,
+            Self::UpdateMember { .. } => 15,
+            Self::RemoveMember { .. } => 16,
+            Self::RemoveGroupMember { .. } => 17,
+            Self::DeleteGroup(_) => 18,
+            Self::DeletePortfolio { .. } => 19,
+            Self::DeactivateServiceAccount { .. } => 20,
+            Self::DeactivateUser { .. } => 21,
         }
     }
 
@@ -129,6 +242,14 @@ impl Change {
                 group == other
             }
             (
+                Self::RemoveGroupMember { group, .. },
+                Self::RemoveGroupMember { group: other, .. },
+            ) => group == other,
+            (
+                Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..),
+                Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..),
+            ) => true,
+            (
                 Self::AddMember { portfolio, terms, .. },
                 Self::AddMember { portfolio: other, terms: others, .. },
             ) => portfolio == other && terms == others,
@@ -137,18 +258,63 @@ impl Change {
     }
 }
 
+impl Terms {
+    fn is_manager_for_good(&self) -> bool {
+        self.role == MANAGER && self.expire.is_none()
+    }
+}
+
+impl Action {
+    /// What stands before a change in a printed plan.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Self::Add => "+",
+            Self::Change => "~",
+            Self::Remove => "-",
+        }
+    }
+
+    /// As JSON has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Add => "add",
+            Self::Change => "change",
+            Self::Remove => "remove",
+        }
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.adds() { "+ " } else { "~ " })?;
+        write!(f, "{} ", self.action().mark())?;
         match self {
             Self::CreateOrganization(organization) => {
                 write!(f, "organization {}", organization.id)
             }
+            Self::UpdateOrganization(organization, was)
+            | Self::SetAdministrators { organization, was, .. } => {
+                write!(f, "organization {}: {was}", organization.id)
+            }
             Self::CreateUser(user) => write!(f, "user {} <{}>", user.id, user.email),
             Self::UpdateUser(user, was) => write!(f, "user {}: {was}", user.id),
+            Self::ReactivateUser(user) => {
+                write!(f, "user {user}: status deactivated -> active")
+            }
+            Self::DeactivateUser { user, .. } => {
+                write!(f, "user {user}: status active -> deactivated")
+            }
+            Self::SetSiteRole { site_role, was } => write!(f, "user {}: {was}", site_role.user),
+            Self::CreateServiceAccount(account) => write!(f, "service account {}", account.id),
+            Self::UpdateServiceAccount(account, was) => {
+                write!(f, "service account {}: {was}", account.id)
+            }
+            Self::DeactivateServiceAccount { service_account, .. } => {
+                write!(f, "service account {service_account}: status active -> deactivated")
+            }
             Self::CreateGroup(group) => write!(f, "group {}", group.id),
             Self::UpdateGroup(group, was) => write!(f, "group {}: {was}", group.id),
-            Self::AddGroupMember { group, member } => {
+            Self::DeleteGroup(group) => write!(f, "group {group}"),
+            Self::AddGroupMember { group, member } | Self::RemoveGroupMember { group, member } => {
                 write!(f, "group {group}: member {member}")
             }
             Self::CreatePortfolio { portfolio, .. } => {
@@ -157,8 +323,17 @@ impl fmt::Display for Change {
                 visibility.iter().try_for_each(|text| write!(f, ", {text}"))?;
                 write!(f, ", owner {}", portfolio.owner)
             }
+            Self::UpdatePortfolio(portfolio, was) => {
+                write!(f, "portfolio {}: {was}", portfolio.id)
+            }
+            Self::DeletePortfolio { portfolio, .. } => {
+                write!(f, "portfolio {portfolio}, for good")
+            }
             Self::UpdateSettings(settings, was) => {
                 write!(f, "portfolio {}: {was}", settings.portfolio)
+            }
+            Self::RemoveMember { portfolio, subject, roles, .. } => {
+                write!(f, "portfolio {portfolio}: {subject} as {roles}")
             }
             Self::AddMember { portfolio, subject, terms } => {
                 write!(f, "portfolio {portfolio}: {subject} as {}", terms.role)?;
@@ -173,9 +348,12 @@ impl fmt::Display for Change {
 }
 
 impl Kind {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Organization,
         Self::User,
+        Self::SiteRole,
+        Self::ServiceAccount,
+        Self::Administrator,
         Self::Group,
         Self::GroupMember,
         Self::Portfolio,
@@ -188,6 +366,9 @@ impl Kind {
         match self {
             Self::Organization => "organizations",
             Self::User => "users",
+            Self::SiteRole => "site roles",
+            Self::ServiceAccount => "service accounts",
+            Self::Administrator => "administrators",
             Self::Group => "groups",
             Self::GroupMember => "group members",
             Self::Portfolio => "portfolios",
@@ -204,5 +385,24 @@ pub(super) fn visibility_text(visibility: i32) -> &'static str {
         Ok(v1::Visibility::Restricted) => "restricted",
         Ok(v1::Visibility::Open) => "open",
         Ok(v1::Visibility::Unspecified) | Err(_) => "unknown",
+    }
+}
+
+/// A site role as files write it.
+pub(super) fn site_role_text(role: i32) -> &'static str {
+    match v1::SiteRole::try_from(role) {
+        Ok(v1::SiteRole::Editor) => "editor",
+        Ok(v1::SiteRole::Viewer) => "viewer",
+        Ok(v1::SiteRole::Guest) => "guest",
+        Ok(v1::SiteRole::Unspecified) | Err(_) => "",
+    }
+}
+
+/// How externals join, as files write it.
+pub(super) fn externals_join_text(how: i32) -> &'static str {
+    match v1::ExternalsJoin::try_from(how) {
+        Ok(v1::ExternalsJoin::AfterAcceptance) => "after_acceptance",
+        Ok(v1::ExternalsJoin::PartnersAtOnce) => "partners_at_once",
+        Ok(v1::ExternalsJoin::Unspecified) | Err(_) => "",
     }
 }

@@ -1,101 +1,155 @@
 //! The apply file: its shape. What one entry can get wrong is found here, by the parser, which
 //! knows line and column; what entries can get wrong together is found in `validate`.
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::validate;
 use crate::cli::text::{self, FileError, Text};
 use crate::domain::access_settings::Visibility;
-use crate::domain::directory::{Email, is_domain};
+use crate::domain::directory::{Email, ExternalsJoin, SiteRole, is_domain};
 use crate::domain::role::Preset;
-use crate::domain::{GroupId, OrganizationId, PortfolioId, RoleKey, Subject, Timestamp, UserId};
+use crate::domain::{
+    GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject, Timestamp, UserId,
+};
 
 /// What a server is to hold. A key that is left out leaves alone what is there.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct File {
     /// Where the content comes from: a remark for people.
-    #[serde(default, rename = "source")]
-    _source: Option<String>,
+    #[serde(default, rename = "source", skip_serializing)]
+    pub _source: Option<String>,
     pub organization: Organization,
-    #[serde(default)]
-    pub users: Vec<User>,
-    #[serde(default)]
-    pub groups: Vec<Group>,
-    #[serde(default, rename = "roles", deserialize_with = "later::roles")]
-    _roles: (),
-    #[serde(default)]
-    pub portfolios: Vec<Portfolio>,
+    /// Users, whether at home in the organization or not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub users: Option<Vec<User>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub service_accounts: Option<Vec<ServiceAccount>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<Vec<Group>>,
+    #[serde(default, rename = "roles", deserialize_with = "later::roles", skip_serializing)]
+    pub _roles: (),
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub portfolios: Option<Vec<Portfolio>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Organization {
     #[serde(deserialize_with = "text::parsed")]
     pub id: OrganizationId,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    #[serde(default, deserialize_with = "domains")]
+    #[serde(default, deserialize_with = "domains", skip_serializing_if = "Option::is_none")]
     pub domains: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub default_visibility: Option<Visibility>,
+    /// The users who administer it (DIR-7).
+    #[serde(default, deserialize_with = "text::parsed_list_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub administrators: Option<Vec<UserId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outsider_site_role: Option<SiteRole>,
+    #[serde(default, deserialize_with = "text::parsed_list_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub partner_organizations: Option<Vec<OrganizationId>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub externals_join: Option<ExternalsJoin>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Whether a user or a service account may do anything at all (DIR-1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Status {
+    Active,
+    Deactivated,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct User {
     #[serde(deserialize_with = "text::parsed")]
     pub id: UserId,
     #[serde(deserialize_with = "email")]
     pub email: Email,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub picture_uri: Option<String>,
     #[serde(default, deserialize_with = "text::parsed_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub home_organization: Option<OrganizationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// In the organization of the file, home or not (DIR-8).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub site_role: Option<SiteRole>,
     #[serde(default, rename = "affiliations", deserialize_with = "later::affiliations")]
-    _affiliations: (),
+    #[serde(skip_serializing)]
+    pub _affiliations: (),
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ServiceAccount {
+    #[serde(deserialize_with = "text::parsed")]
+    pub id: ServiceAccountId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Group {
     #[serde(deserialize_with = "text::parsed")]
     pub id: GroupId,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
     #[serde(default, deserialize_with = "text::parsed_list")]
     pub members: Vec<Subject>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Portfolio {
     #[serde(deserialize_with = "text::parsed")]
     pub id: PortfolioId,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub display_name: Option<String>,
-    #[serde(rename = "type")]
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
     pub portfolio_type: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub visibility: Option<Visibility>,
     #[serde(default, deserialize_with = "text::parsed_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub organization_access_role: Option<RoleKey>,
     #[serde(default, deserialize_with = "text::parsed_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<UserId>,
-    #[serde(default, rename = "parent", deserialize_with = "later::parent")]
-    _parent: (),
-    #[serde(default, rename = "linked", deserialize_with = "later::linked")]
-    _linked: (),
+    #[serde(default, rename = "parent", deserialize_with = "later::parent", skip_serializing)]
+    pub _parent: (),
+    #[serde(default, rename = "linked", deserialize_with = "later::linked", skip_serializing)]
+    pub _linked: (),
     #[serde(default)]
     pub grants: Vec<Grant>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Grant {
     #[serde(deserialize_with = "text::parsed")]
     pub subject: Subject,
     #[serde(deserialize_with = "text::parsed")]
     pub role: RoleKey,
-    #[serde(default, deserialize_with = "text::instant")]
+    #[serde(default, deserialize_with = "text::instant", serialize_with = "text::write_instant")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Timestamp>,
-    #[serde(default, deserialize_with = "text::instant")]
+    #[serde(default, deserialize_with = "text::instant", serialize_with = "text::write_instant")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expire_time: Option<Timestamp>,
 }
 
@@ -117,6 +171,53 @@ mod later {
 impl File {
     fn later<E: serde::de::Error>(key: &str) -> E {
         E::custom(format_args!("`{key}` is not supported yet; leave the key out"))
+    }
+
+    /// The users that the file lists.
+    pub fn users(&self) -> &[User] {
+        self.users.as_deref().unwrap_or_default()
+    }
+
+    /// The service accounts that the file lists.
+    pub fn service_accounts(&self) -> &[ServiceAccount] {
+        self.service_accounts.as_deref().unwrap_or_default()
+    }
+
+    /// The groups that the file lists.
+    pub fn groups(&self) -> &[Group] {
+        self.groups.as_deref().unwrap_or_default()
+    }
+
+    /// The portfolios that the file lists.
+    pub fn portfolios(&self) -> &[Portfolio] {
+        self.portfolios.as_deref().unwrap_or_default()
+    }
+
+    /// The users whom the file lets administer the organization.
+    pub fn administrators(&self) -> &[UserId] {
+        self.organization.administrators.as_deref().unwrap_or_default()
+    }
+
+    /// Every subject that the file names, with its place: as an administrator, a member of a
+    /// group, an owner or the holder of a grant.
+    pub fn named(&self) -> impl Iterator<Item = (String, Subject)> {
+        let administrators = self.administrators().iter().enumerate().map(|(index, user)| {
+            (format!("organization.administrators[{index}]"), Subject::User(user.clone()))
+        });
+        let members = self.groups().iter().enumerate().flat_map(|(index, group)| {
+            let place = move |place| format!("groups[{index}].members[{place}]");
+            group.members.iter().enumerate().map(move |(at, member)| (place(at), member.clone()))
+        });
+        let portfolios = self.portfolios().iter().enumerate().flat_map(|(index, portfolio)| {
+            let path = format!("portfolios[{index}]");
+            let owner = portfolio.owner.iter().cloned().map(Subject::User);
+            let owner = owner.map(|owner| (format!("{path}.owner"), owner)).collect::<Vec<_>>();
+            let grants = portfolio.grants.iter().enumerate().map(move |(place, grant)| {
+                (format!("{path}.grants[{place}].subject"), grant.subject.clone())
+            });
+            owner.into_iter().chain(grants)
+        });
+        administrators.chain(members).chain(portfolios)
     }
 
     /// Reads and validates a file: JSON if it is named so or begins with `{`, else YAML.
@@ -199,9 +300,9 @@ portfolios:
             let json = File::parse(name, &value.to_string()).unwrap();
             assert_eq!(format!("{json:?}"), format!("{yaml:?}"));
         }
-        assert_eq!(yaml.users[0].email.as_str(), "ann@example.org");
-        assert_eq!(yaml.organization.domains.unwrap(), ["a.example", "example.org"]);
-        assert_eq!(yaml.portfolios[0].grants[0].start_time, Some(Timestamp(1_893_456_000_000)));
+        assert_eq!(yaml.users()[0].email.as_str(), "ann@example.org");
+        assert_eq!(yaml.organization.domains.as_deref().unwrap(), ["a.example", "example.org"]);
+        assert_eq!(yaml.portfolios()[0].grants[0].start_time, Some(Timestamp(1_893_456_000_000)));
     }
 
     #[test]

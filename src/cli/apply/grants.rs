@@ -5,6 +5,7 @@ use super::file::{Grant, Portfolio};
 use super::plan::Plan;
 use super::present::PresentPortfolio;
 use super::validate::is_owner;
+use crate::cli::inventory::HeldPortfolio;
 use crate::cli::text;
 use crate::domain::role::MANAGER;
 use crate::domain::{Subject, Timestamp};
@@ -21,7 +22,7 @@ pub(super) fn grants(
     for grant in entry.grants.iter().filter(|grant| !is_owner(entry, grant)) {
         let subject = &grant.subject;
         let member = found.and_then(|found| found.members.get(subject));
-        let held: Vec<_> = member.map(in_force_or_scheduled).unwrap_or_default();
+        let held: Vec<_> = member.into_iter().flat_map(HeldPortfolio::grants).collect();
         let over = grant.expire_time.is_some_and(|end| end <= now);
         match (member, held.as_slice()) {
             // Adding it would be refused, and the file is still true: the access has ended.
@@ -45,11 +46,6 @@ pub(super) fn grants(
 fn terms(grant: &Grant) -> Terms {
     let Grant { subject: _, role, start_time, expire_time } = grant;
     Terms { role: role.to_string(), start: *start_time, expire: *expire_time }
-}
-
-fn in_force_or_scheduled(member: &v1::Member) -> Vec<&v1::Grant> {
-    let ended = v1::AccessState::Ended as i32;
-    member.grants.iter().filter(|grant| grant.state != ended).collect()
 }
 
 /// Compares one grant of the file with what the subject holds.

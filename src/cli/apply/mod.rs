@@ -1,6 +1,7 @@
 //! `portcullis apply`: makes the server hold what a file says. Reads what is there, prints what it
 //! will do, does it, one call after the other: cut off, another run does the rest.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -8,10 +9,11 @@ use clap::builder::BoolishValueParser;
 use serde_json::json;
 
 use self::act::Refused;
-use self::change::{Change, Kind};
+use self::change::{Action, Change, Kind};
 use self::file::File;
 use self::plan::{OwnerIs, Plan};
 use self::present::Present;
+use super::inventory::Inventory;
 use super::{ClientArguments, Failure, Outcome, output, text};
 use crate::clock::Clock;
 use crate::domain::Subject;
@@ -19,10 +21,12 @@ use crate::grpc::client::{CallError, Client};
 
 mod act;
 mod change;
-mod file;
+mod directory;
+pub(super) mod file;
 mod grants;
 mod plan;
 mod present;
+mod prune;
 mod validate;
 
 /// Plans up to this long are printed line by line, longer ones in numbers only.
@@ -37,9 +41,30 @@ pub(crate) struct Arguments {
     #[arg(long, env = "PORTCULLIS_DRY_RUN", value_parser = BoolishValueParser::new())]
     dry_run: bool,
 
+    /// Also take away what the organization has and the file does not: grants, members of groups,
+    /// groups, portfolios (for good) and administrators; users and service accounts are
+    /// deactivated. Lists that the file leaves out are left alone
+    #[arg(long, env = "PORTCULLIS_PRUNE", value_parser = BoolishValueParser::new())]
+    prune: bool,
+
+    /// Take away without asking; needed where there is no terminal to ask at
+    #[arg(long, env = "PORTCULLIS_YES", value_parser = BoolishValueParser::new())]
+    yes: bool,
+
     #[command(flatten)]
     client: ClientArguments,
 }
+
+/// Shown below the help.
+pub(crate) const EXAMPLES: &str = "\
+Examples:
+  portcullis apply acme.yaml --dry-run
+  portcullis apply acme.yaml
+  portcullis export acme > acme.yaml    # what is there, as such a file
+  portcullis apply acme.yaml --prune    # and nothing else
+
+Status 0: everything is as the file says. 2: something is not; what was done stays, and applying
+the file again does the rest.";
 
 /// Reads the file, plans, tells, acts.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -50,10 +75,13 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Some(Subject::User(_)) => OwnerIs::TheActor,
         _ => OwnerIs::Required,
     };
-    let plan = plan(&client, &file, owner).await?;
+    let plan = plan(&client, &file, owner, arguments.prune).await?;
     let json = arguments.client.json;
     if !json {
         print_plan(&file, &plan, arguments.dry_run);
+    }
+    if !arguments.dry_run && !arguments.yes {
+        confirm(&plan)?;
     }
     let refused = match arguments.dry_run {
         true => Vec::new(),
@@ -72,18 +100,42 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Yes)
 }
 
+/// Asks before anything is taken away.
+fn confirm(plan: &Plan) -> Result<(), Failure> {
+    let removals = plan.removals();
+    if removals == 0 {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        let text = "nothing was changed: there is no terminal to ask at whether to take away";
+        let hint = "add `--yes` once you have read what `--dry-run` says";
+        return Err(Failure::Text(format!("{text} {removals} of these; {hint}")));
+    }
+    output::ask(format_args!("Take away {removals} of these, marked `-`? [y/N] "));
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    match (read, answer.trim().to_ascii_lowercase().as_str()) {
+        (Ok(_), "y" | "yes") => Ok(()),
+        _ => Err(Failure::Text("nothing was changed: not confirmed".to_owned())),
+    }
+}
+
 /// Makes the server hold what a built-in file says, without a word; returns the number of changes.
 pub(crate) async fn load(client: &Client, name: &str, content: &str) -> Result<usize, Failure> {
     let file = File::parse(name, content)?;
-    let plan = plan(client, &file, OwnerIs::Required).await?;
+    let plan = plan(client, &file, OwnerIs::Required, false).await?;
     told(&act(client, &plan).await?)?;
     Ok(plan.changes.len())
 }
 
-async fn plan(client: &Client, file: &File, owner: OwnerIs) -> Result<Plan, Failure> {
+async fn plan(client: &Client, file: &File, owner: OwnerIs, prune: bool) -> Result<Plan, Failure> {
     let present = Present::read(client, file).await?;
     // This machine's clock decides only which ends in the file have passed.
-    let plan = plan::diff(file, &present, owner, Clock::system().read().wall);
+    let mut plan = plan::diff(file, &present, owner, Clock::system().read().wall);
+    let organization = file.organization.id.as_str();
+    if prune && present.organizations.contains_key(organization) {
+        prune::prune(file, &Inventory::read(client, organization).await?, &mut plan);
+    }
     match plan.conflicts.as_slice() {
         [] => Ok(plan),
         conflicts => {
@@ -114,15 +166,23 @@ fn print_plan(file: &File, plan: &Plan, dry_run: bool) {
     }
     output::line(format_args!("plan for organization {}:", file.organization.id));
     for kind in Kind::ALL {
-        let (added, changed) = plan.count(kind);
-        if added + changed > 0 {
+        let [added, changed, removed] =
+            [Action::Add, Action::Change, Action::Remove].map(|action| plan.count(kind, action));
+        if added + changed + removed > 0 {
             let kind = kind.as_str();
-            output::line(format_args!("  {kind:<16}{added:>6} to add {changed:>6} to change"));
+            let removed = match plan.removals() {
+                0 => String::new(),
+                _ => format!(" {removed:>6} to take away"),
+            };
+            output::line(format_args!(
+                "  {kind:<16}{added:>6} to add {changed:>6} to change{removed}"
+            ));
         }
     }
-    if dry_run || plan.changes.len() <= SHORT {
-        plan.changes.iter().for_each(output::line);
-    }
+    // What is taken away is always told in full.
+    let all = dry_run || plan.changes.len() <= SHORT;
+    let told = plan.changes.iter().filter(|change| all || change.action() == Action::Remove);
+    told.for_each(output::line);
     if dry_run {
         output::line("nothing was changed: this was a dry run");
     }
@@ -130,7 +190,7 @@ fn print_plan(file: &File, plan: &Plan, dry_run: bool) {
 
 fn print_json(plan: &Plan, dry_run: bool, refused: &[Refused]) {
     let change = |change: &Change| {
-        let action = if change.adds() { "add" } else { "change" };
+        let action = change.action().as_str();
         let text = change.to_string();
         let text = text.get(2..).unwrap_or_default();
         json!({ "action": action, "kind": change.kind().as_str(), "what": text })

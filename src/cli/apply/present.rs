@@ -7,15 +7,14 @@ use indicatif::ProgressBar;
 
 use super::file::File;
 use super::validate::is_owner;
-use crate::cli::{output, text};
-use crate::domain::{OrganizationId, Subject, UserId};
+use crate::cli::{inventory, output, text};
+use crate::domain::{OrganizationId, Subject};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
 use crate::proto::v1::ErrorReason;
 
 /// Reads on their way at once.
 const CONCURRENCY: usize = 32;
-const PAGE_SIZE: i32 = 1_000;
 
 /// Everything that the file names, and that exists, by id.
 #[derive(Debug, Default)]
@@ -23,6 +22,10 @@ pub(super) struct Present {
     /// The file's own organization, and those it names as homes.
     pub organizations: HashMap<String, v1::Organization>,
     pub users: HashMap<String, v1::User>,
+    /// The site roles that were set in the file's organization, by user.
+    pub site_roles: HashMap<String, i32>,
+    /// Those of the file's organization.
+    pub service_accounts: HashMap<String, v1::ServiceAccount>,
     pub groups: HashMap<String, PresentGroup>,
     pub portfolios: HashMap<String, PresentPortfolio>,
 }
@@ -42,27 +45,25 @@ pub(super) struct PresentPortfolio {
 }
 
 /// The users and groups that a file names, whether it describes them or not.
-struct Named<'a> {
-    users: BTreeSet<&'a str>,
-    groups: BTreeSet<&'a str>,
+struct Named {
+    users: BTreeSet<String>,
+    groups: BTreeSet<String>,
+    service_accounts: bool,
 }
 
-impl<'a> Named<'a> {
-    fn of(file: &'a File) -> Self {
-        let mut users: BTreeSet<_> = file.users.iter().map(|user| user.id.as_str()).collect();
-        let mut groups: BTreeSet<_> = file.groups.iter().map(|group| group.id.as_str()).collect();
-        let grants = file.portfolios.iter().flat_map(|portfolio| &portfolio.grants);
-        let members = file.groups.iter().flat_map(|group| &group.members);
-        for subject in grants.map(|grant| &grant.subject).chain(members) {
+impl Named {
+    fn of(file: &File) -> Self {
+        let mut users: BTreeSet<_> = file.users().iter().map(|user| user.id.to_string()).collect();
+        let mut groups: BTreeSet<_> = file.groups().iter().map(|g| g.id.to_string()).collect();
+        let mut service_accounts = !file.service_accounts().is_empty();
+        for (_, subject) in file.named() {
             match subject {
-                Subject::User(id) => users.insert(id.as_str()),
-                Subject::Group(id) => groups.insert(id.as_str()),
-                Subject::ServiceAccount(_) => false,
+                Subject::User(id) => users.insert(id.to_string()),
+                Subject::Group(id) => groups.insert(id.to_string()),
+                Subject::ServiceAccount(_) => std::mem::replace(&mut service_accounts, true),
             };
         }
-        let owners = file.portfolios.iter().filter_map(|portfolio| portfolio.owner.as_ref());
-        users.extend(owners.map(UserId::as_str));
-        Self { users, groups }
+        Self { users, groups, service_accounts }
     }
 }
 
@@ -73,25 +74,50 @@ impl Present {
     /// Anything but *not found*.
     pub async fn read(client: &Client, file: &File) -> Result<Self, CallError> {
         let named = Named::of(file);
-        let homes = file.users.iter().filter_map(|user| user.home_organization.as_ref());
+        let homes = file.users().iter().filter_map(|user| user.home_organization.as_ref());
         let organizations: BTreeSet<_> =
             homes.chain([&file.organization.id]).map(OrganizationId::as_str).collect();
-        let grants: usize = file.portfolios.iter().map(|portfolio| portfolio.grants.len()).sum();
-        let steps = named.users.len() + named.groups.len() + file.portfolios.len() + grants;
+        let grants: usize = file.portfolios().iter().map(|portfolio| portfolio.grants.len()).sum();
+        let steps = named.users.len() + named.groups.len() + file.portfolios().len() + grants;
         let bar = output::progress("reading", steps);
 
         let found = organizations.into_iter().map(|id| organization(client, id));
         let organizations = found_by_id(futures::stream::iter(found), &bar).await?;
-        let found = named.users.into_iter().map(|id| user(client, id));
-        let users = found_by_id(futures::stream::iter(found), &bar).await?;
-        let found = named.groups.into_iter().map(|id| group(client, id));
+        let found = named.users.iter().map(|id| user(client, id));
+        let found = found_by_id(futures::stream::iter(found), &bar).await?;
+        let ours = file.organization.id.as_str();
+        let (users, site_roles) = users_and_site_roles(found, ours);
+        let found = named.groups.iter().map(|id| group(client, id));
         let groups = found_by_id(futures::stream::iter(found), &bar).await?;
-        let found = file.portfolios.iter().map(|p| portfolio(client, p.id.as_str()));
+        let service_accounts = match named.service_accounts && organizations.contains_key(ours) {
+            true => inventory::service_accounts(client, ours).await?,
+            false => Vec::new(),
+        };
+        let service_accounts =
+            service_accounts.into_iter().map(|account| (account.id.clone(), account)).collect();
+        let found = file.portfolios().iter().map(|p| portfolio(client, p.id.as_str()));
         let mut portfolios = found_by_id(futures::stream::iter(found), &bar).await?;
         read_members(client, file, &mut portfolios, &bar).await?;
         bar.finish_and_clear();
-        Ok(Self { organizations, users, groups, portfolios })
+        Ok(Self { organizations, users, site_roles, service_accounts, groups, portfolios })
     }
+}
+
+/// Takes the answers apart: the users, and what they are in this organization.
+fn users_and_site_roles(
+    found: HashMap<String, v1::GetUserResponse>,
+    organization: &str,
+) -> (HashMap<String, v1::User>, HashMap<String, i32>) {
+    let mut users = HashMap::new();
+    let mut site_roles = HashMap::new();
+    for (id, answer) in found {
+        let set = answer.site_roles.iter().find(|set| set.organization == organization);
+        if let Some(set) = set {
+            site_roles.insert(id.clone(), set.site_role);
+        }
+        users.extend(answer.user.map(|user| (id, user)));
+    }
+    (users, site_roles)
 }
 
 async fn found_by_id<T>(
@@ -121,27 +147,20 @@ async fn organization(
     Ok(answer.and_then(|answer| answer.organization).map(|found| (id.to_owned(), found)))
 }
 
-async fn user(client: &Client, id: &str) -> Result<Option<(String, v1::User)>, CallError> {
+async fn user(
+    client: &Client,
+    id: &str,
+) -> Result<Option<(String, v1::GetUserResponse)>, CallError> {
     let answer = client.get_user(v1::GetUserRequest { user: id.to_owned() }).await;
     let answer = unless(ErrorReason::UserNotFound, answer)?;
-    Ok(answer.and_then(|answer| answer.user).map(|found| (id.to_owned(), found)))
+    Ok(answer.map(|found| (id.to_owned(), found)))
 }
 
 async fn group(client: &Client, id: &str) -> Result<Option<(String, PresentGroup)>, CallError> {
-    let mut found = PresentGroup::default();
-    let mut page_token = String::new();
-    loop {
-        let group = id.to_owned();
-        let request = v1::GetGroupRequest { group, page_size: PAGE_SIZE, page_token };
-        let answer = client.get_group(request).await;
-        let Some(page) = unless(ErrorReason::GroupNotFound, answer)? else { return Ok(None) };
-        found.group = page.group.unwrap_or_default();
-        found.members.extend(page.members.iter().filter_map(text::subject_of));
-        page_token = page.next_page_token;
-        if page_token.is_empty() {
-            return Ok(Some((id.to_owned(), found)));
-        }
-    }
+    let found = unless(ErrorReason::GroupNotFound, inventory::group(client, id).await)?;
+    let found = found
+        .map(|(group, members)| PresentGroup { group, members: members.into_iter().collect() });
+    Ok(found.map(|found| (id.to_owned(), found)))
 }
 
 async fn portfolio(
@@ -167,7 +186,7 @@ async fn read_members(
     bar: &ProgressBar,
 ) -> Result<(), CallError> {
     let mut calls = Vec::new();
-    for portfolio in file.portfolios.iter().filter(|p| portfolios.contains_key(p.id.as_str())) {
+    for portfolio in file.portfolios().iter().filter(|p| portfolios.contains_key(p.id.as_str())) {
         for grant in portfolio.grants.iter().filter(|grant| !is_owner(portfolio, grant)) {
             calls.push(member(client, portfolio.id.as_str(), &grant.subject));
         }

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::change::{Change, Kind};
+use super::change::{Action, Change, Differences, Kind, Terms};
 use super::file::File;
 use super::plan::{OwnerIs, Plan, diff};
 use super::present::{Present, PresentGroup, PresentPortfolio};
@@ -103,7 +103,25 @@ fn apply(change: Change, present: &mut Present) {
             let member = v1::Member { grants: vec![grant], ..v1::Member::default() };
             present.portfolios.get_mut(&portfolio).unwrap().members.insert(subject, member);
         }
-        Change::UpdateSettings(..) | Change::UpdateMember { .. } => panic!("nothing differs yet"),
+        Change::CreateServiceAccount(account) => {
+            present.service_accounts.insert(account.id.clone(), account);
+        }
+        Change::SetSiteRole { site_role, .. } => {
+            present.site_roles.insert(site_role.user, site_role.site_role);
+        }
+        Change::SetAdministrators { organization, .. } => {
+            let found = present.organizations.get_mut(&organization.id).unwrap();
+            found.administrators = organization.administrators;
+        }
+        Change::DeactivateUser { user, .. } => {
+            let deactivated = v1::UserStatus::Deactivated as i32;
+            present.users.get_mut(&user).unwrap().status = deactivated;
+        }
+        Change::DeactivateServiceAccount { service_account, .. } => {
+            let found = present.service_accounts.get_mut(&service_account).unwrap();
+            found.status = v1::UserStatus::Deactivated as i32;
+        }
+        other => panic!("nothing differs yet: {other}"),
     }
 }
 
@@ -136,7 +154,7 @@ fn on_an_empty_server_everything_is_made_in_an_order_that_works() {
             "+ portfolio apollo: group:outer as viewer",
         ]
     );
-    assert_eq!(plan.count(Kind::GroupMember), (3, 0));
+    assert_eq!(plan.count(Kind::GroupMember, Action::Add), 3);
     assert_eq!(plan.conflicts, Vec::<String>::new());
 }
 
@@ -189,6 +207,50 @@ fn differences_are_told_with_old_and_new() {
 }
 
 #[test]
+fn the_organization_and_names_of_portfolios_can_change() {
+    let present = applied(&plan(&file(&[]), &Present::default(), NOW));
+    let changed = file(&[
+        ("Acme}", "Acme Ltd, default_visibility: open, administrators: [bob]}"),
+        ("owner: ann", "owner: ann\n    display_name: Zeus\n    type: roadmap"),
+        ("home_organization: acme", "home_organization: acme, site_role: viewer"),
+    ]);
+    assert_eq!(
+        lines(&changed, &present),
+        [
+            "~ organization acme: display name Acme -> Acme Ltd, \
+             default visibility none -> open",
+            "~ user ann: site role none -> viewer",
+            "+ organization acme: administrators none -> bob",
+            "~ portfolio apollo: display name apollo -> Zeus, type none -> roadmap",
+        ]
+    );
+}
+
+#[test]
+fn dir_1_whoever_is_to_be_deactivated_gets_their_grants_first() {
+    let file = file(&[
+        ("bob@acme.example", "bob@acme.example, status: deactivated"),
+        ("groups:", "service_accounts: [{id: ci, status: deactivated}]\ngroups:"),
+    ]);
+    let all = plan(&file, &Present::default(), NOW);
+    let told: Vec<_> = all.changes.iter().map(ToString::to_string).collect();
+    assert_eq!(told[3], "+ service account ci");
+    let last = &told[told.len() - 2..];
+    assert_eq!(
+        last,
+        [
+            "~ service account ci: status active -> deactivated",
+            "~ user bob: status active -> deactivated",
+        ]
+    );
+    let mut present = applied(&all);
+    assert_eq!(lines(&file, &present), Vec::<String>::new());
+    present.users.get_mut("ann").unwrap().status = v1::UserStatus::Deactivated as i32;
+    let again = self::file(&[("ann@acme.example,", "ann@acme.example, status: active,")]);
+    assert_eq!(lines(&again, &present), ["~ user ann: status deactivated -> active"]);
+}
+
+#[test]
 fn what_is_only_on_the_server_is_left_alone() {
     let file = file(&[]);
     let mut present = applied(&plan(&file, &Present::default(), NOW));
@@ -217,10 +279,6 @@ fn what_no_call_can_change_stops_everything() {
         told.starts_with("portfolio `apollo`: owner ann -> bob: this version cannot"),
         "{told}"
     );
-    let told = conflict(&file(&[("Acme", "Acme Ltd")]), &present);
-    assert!(told.starts_with("organization `acme`: display name Acme -> Acme Ltd"), "{told}");
-    let told = conflict(&file(&[("owner: ann", "owner: ann\n    display_name: Zeus")]), &present);
-    assert!(told.starts_with("portfolio `apollo`: display name apollo -> Zeus"), "{told}");
     let mut present = applied(&all);
     present.groups.get_mut("inner").unwrap().group.organization = "other".to_owned();
     assert_eq!(conflict(&file(&[]), &present), "group `inner` belongs to another organization");
@@ -237,7 +295,9 @@ fn whoever_is_named_must_be_known() {
     let told = conflict(&file(&[("subject: 'group:outer'", "subject: 'group:none'")]), &present);
     assert!(told.starts_with("`portfolios[0].grants[1].subject`: `group:none`"), "{told}");
     let told = conflict(&file(&[("home_organization: acme", "home_organization: moon")]), &present);
-    assert_eq!(told, "`users[0].home_organization`: there is no organization `moon`");
+    assert!(told.starts_with("`users[0].home_organization`: there is no organization `moon`"));
+    let told = conflict(&file(&[("'group:outer', role", "'service_account:ci', role")]), &present);
+    assert!(told.contains("`service_account:ci` is neither in the file"), "{told}");
     // On the server is known too, if it is of the organization.
     let mut present = Present::default();
     let zoe = v1::User { id: "zoe".to_owned(), ..v1::User::default() };
@@ -342,3 +402,5 @@ fn the_demo_file_is_one_that_can_be_applied() {
     assert_eq!((plan.conflicts, plan.notes), (Vec::new(), Vec::new()));
     assert_eq!(plan.changes.iter().filter(|c| c.kind() == Kind::Portfolio).count(), 5);
 }
+
+mod pruning;

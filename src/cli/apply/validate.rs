@@ -22,34 +22,47 @@ pub(super) fn validate(file: &File) -> Result<(), String> {
     let mut problems = Problems(Vec::new());
     let roles = Preset::InitiativePlanning.roles();
     problems.name("organization.display_name", 1, file.organization.display_name.as_deref());
+    if let Some(administrators) = &file.organization.administrators {
+        problems.twice("organization.administrators", "", administrators.iter());
+    }
+    if let Some(partners) = &file.organization.partner_organizations {
+        problems.twice("organization.partner_organizations", "", partners.iter());
+    }
     users(file, &mut problems);
+    service_accounts(file, &mut problems);
     groups(file, &mut problems);
-    problems.twice("portfolios", "id", file.portfolios.iter().map(|portfolio| &portfolio.id));
-    for (index, portfolio) in file.portfolios.iter().enumerate() {
+    problems.twice("portfolios", "id", file.portfolios().iter().map(|portfolio| &portfolio.id));
+    for (index, portfolio) in file.portfolios().iter().enumerate() {
         self::portfolio(&format!("portfolios[{index}]"), portfolio, &roles, &mut problems);
     }
     problems.told()
 }
 
 fn users(file: &File, problems: &mut Problems) {
-    problems.twice("users", "id", file.users.iter().map(|user| &user.id));
-    problems.twice("users", "email", file.users.iter().map(|user| user.email.as_str()));
-    for (index, user) in file.users.iter().enumerate() {
+    problems.twice("users", "id", file.users().iter().map(|user| &user.id));
+    problems.twice("users", "email", file.users().iter().map(|user| user.email.as_str()));
+    for (index, user) in file.users().iter().enumerate() {
         problems.name(&format!("users[{index}].display_name"), 0, user.display_name.as_deref());
     }
 }
 
+fn service_accounts(file: &File, problems: &mut Problems) {
+    let entries = file.service_accounts();
+    problems.twice("service_accounts", "id", entries.iter().map(|entry| &entry.id));
+    for (index, entry) in entries.iter().enumerate() {
+        let path = format!("service_accounts[{index}].display_name");
+        problems.name(&path, 1, entry.display_name.as_deref());
+    }
+}
+
 fn groups(file: &File, problems: &mut Problems) {
-    problems.twice("groups", "id", file.groups.iter().map(|group| &group.id));
-    for (index, group) in file.groups.iter().enumerate() {
+    problems.twice("groups", "id", file.groups().iter().map(|group| &group.id));
+    for (index, group) in file.groups().iter().enumerate() {
         let path = format!("groups[{index}]");
         problems.name(&format!("{path}.display_name"), 1, group.display_name.as_deref());
         problems.twice(&format!("{path}.members"), "", group.members.iter());
-        for (index, member) in group.members.iter().enumerate() {
-            problems.no_service_account(&format!("{path}.members[{index}]"), member);
-        }
     }
-    nesting(&file.groups, problems);
+    nesting(file.groups(), problems);
 }
 
 /// Refuses cycles and too deep nesting (DIR-4) as far as the file shows them.
@@ -119,7 +132,6 @@ fn portfolio(path: &str, portfolio: &Portfolio, roles: &[Role], problems: &mut P
     for (index, grant) in portfolio.grants.iter().enumerate() {
         let path = format!("{path}.grants[{index}]");
         problems.role(&format!("{path}.role"), grant.role.as_str(), roles);
-        problems.no_service_account(&format!("{path}.subject"), &grant.subject);
         if grant.start_time.zip(grant.expire_time).is_some_and(|(start, end)| end <= start) {
             problems.add(&format!("{path}.expire_time"), "must be after `start_time`");
         }
@@ -182,14 +194,6 @@ impl Problems {
             self.add(path, &format!("there is no role `{key}`; accepted: {}", keys.join(", ")));
         }
         role
-    }
-
-    /// There is no way yet to create one, so that none can exist.
-    fn no_service_account(&mut self, path: &str, subject: &Subject) {
-        if matches!(subject, Subject::ServiceAccount(_)) {
-            let text = format!("`{subject}`: service accounts are not supported yet");
-            self.add(path, &text);
-        }
     }
 
     fn told(self) -> Result<(), String> {
@@ -294,11 +298,12 @@ mod tests {
     }
 
     #[test]
-    fn service_accounts_are_refused_before_anything_is_written() {
-        let told = portfolio("grants: [{subject: 'service_account:ci', role: viewer}]");
-        assert!(
-            told.contains("`service_account:ci`: service accounts are not supported"),
-            "{told}"
-        );
+    fn service_accounts_and_administrators_come_once() {
+        let told = mistakes("service_accounts: [{id: ci, display_name: ''}, {id: ci}]");
+        assert!(told.contains("`service_accounts[1].id`: `ci` comes twice"), "{told}");
+        assert!(told.contains("`service_accounts[0].display_name`: has 0 characters"), "{told}");
+        let content = "organization: {id: acme, administrators: [ann, ann]}";
+        let told = File::parse("a.yaml", content).unwrap_err().message;
+        assert!(told.starts_with("`organization.administrators[1]`: `ann` comes"), "{told}");
     }
 }

@@ -1,0 +1,202 @@
+//! Everything that an organization has, read through the API: what `export` writes, and what
+//! `apply --prune` compares with.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use super::{output, text};
+use crate::domain::Subject;
+use crate::grpc::client::{CallError, Client};
+use crate::proto::v1;
+
+/// Reads on their way at once.
+const CONCURRENCY: usize = 32;
+const PAGE_SIZE: i32 = 1_000;
+
+/// What an organization has. Every list is by id in byte order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inventory {
+    pub organization: v1::Organization,
+    /// Users at home in the organization.
+    pub users: Vec<v1::User>,
+    pub service_accounts: Vec<v1::ServiceAccount>,
+    pub groups: Vec<HeldGroup>,
+    pub portfolios: Vec<HeldPortfolio>,
+}
+
+/// A group and its direct members, sorted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeldGroup {
+    pub group: v1::Group,
+    pub members: Vec<Subject>,
+}
+
+/// A portfolio, its settings, and those who have a grant in force or scheduled.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct HeldPortfolio {
+    pub portfolio: v1::Portfolio,
+    pub settings: v1::AccessSettings,
+    pub members: BTreeMap<Subject, v1::Member>,
+}
+
+impl Inventory {
+    /// Reads it all. What is written meanwhile may be in it or not.
+    ///
+    /// # Errors
+    /// There is no such organization, or the caller may not read all of it.
+    pub async fn read(client: &Client, organization: &str) -> Result<Self, CallError> {
+        let request = v1::GetOrganizationRequest { organization: organization.to_owned() };
+        let found = client.get_organization(request).await?.organization.unwrap_or_default();
+        let users = users(client, organization).await?;
+        let service_accounts = service_accounts(client, organization).await?;
+        let groups = groups(client, organization).await?;
+        let portfolios = portfolios(client, organization).await?;
+
+        let bar = output::progress("reading", groups.len() + portfolios.len());
+        let calls = groups.iter().map(|found| group(client, &found.id));
+        let mut groups: Vec<_> = futures::stream::iter(calls)
+            .buffered(CONCURRENCY)
+            .inspect(|_| bar.inc(1))
+            .map_ok(|(group, members)| HeldGroup { group, members })
+            .try_collect()
+            .await?;
+        let calls = portfolios.into_iter().map(|found| portfolio(client, found));
+        let portfolios = futures::stream::iter(calls).buffered(CONCURRENCY);
+        let portfolios = portfolios.inspect(|_| bar.inc(1)).try_collect().await?;
+        bar.finish_and_clear();
+        groups.iter_mut().for_each(|held| held.members.sort_unstable());
+        Ok(Self { organization: found, users, service_accounts, groups, portfolios })
+    }
+
+    /// The users at home elsewhere, or nowhere, who are in a group or hold a grant here.
+    pub fn outsiders(&self) -> BTreeSet<String> {
+        let home: BTreeSet<&str> = self.users.iter().map(|user| user.id.as_str()).collect();
+        let members = self.groups.iter().flat_map(|held| &held.members);
+        let holders = self.portfolios.iter().flat_map(|held| held.members.keys());
+        let users = members.chain(holders).filter_map(|subject| match subject {
+            Subject::User(id) if !home.contains(id.as_str()) => Some(id.to_string()),
+            _ => None,
+        });
+        users.collect()
+    }
+}
+
+impl HeldPortfolio {
+    /// The grants of a member that have not ended.
+    pub fn grants(member: &v1::Member) -> impl Iterator<Item = &v1::Grant> {
+        let ended = v1::AccessState::Ended as i32;
+        member.grants.iter().filter(move |grant| grant.state != ended)
+    }
+}
+
+/// All pages of a list. `page` asks for the page of a token, and gives its entries and the token
+/// of the next.
+pub(crate) async fn pages<T>(
+    mut page: impl AsyncFnMut(String) -> Result<(Vec<T>, String), CallError>,
+) -> Result<Vec<T>, CallError> {
+    let mut all = Vec::new();
+    let mut token = String::new();
+    loop {
+        let (entries, next) = page(token).await?;
+        all.extend(entries);
+        if next.is_empty() {
+            return Ok(all);
+        }
+        token = next;
+    }
+}
+
+async fn users(client: &Client, organization: &str) -> Result<Vec<v1::User>, CallError> {
+    pages(async |page_token| {
+        let request = v1::ListUsersRequest {
+            organization: organization.to_owned(),
+            page_size: PAGE_SIZE,
+            page_token,
+            ..v1::ListUsersRequest::default()
+        };
+        let answer = client.list_users(request).await?;
+        Ok((answer.users, answer.next_page_token))
+    })
+    .await
+}
+
+/// The service accounts of an organization, deactivated ones too.
+pub(crate) async fn service_accounts(
+    client: &Client,
+    organization: &str,
+) -> Result<Vec<v1::ServiceAccount>, CallError> {
+    pages(async |page_token| {
+        let organization = organization.to_owned();
+        let request =
+            v1::ListServiceAccountsRequest { organization, page_size: PAGE_SIZE, page_token };
+        let answer = client.list_service_accounts(request).await?;
+        Ok((answer.service_accounts, answer.next_page_token))
+    })
+    .await
+}
+
+async fn groups(client: &Client, organization: &str) -> Result<Vec<v1::Group>, CallError> {
+    pages(async |page_token| {
+        let organization = organization.to_owned();
+        let request = v1::ListGroupsRequest { organization, page_size: PAGE_SIZE, page_token };
+        let answer = client.list_groups(request).await?;
+        Ok((answer.groups, answer.next_page_token))
+    })
+    .await
+}
+
+/// A group and its direct members.
+pub(crate) async fn group(
+    client: &Client,
+    id: &str,
+) -> Result<(v1::Group, Vec<Subject>), CallError> {
+    let mut group = v1::Group::default();
+    let members = pages(async |page_token| {
+        let request =
+            v1::GetGroupRequest { group: id.to_owned(), page_size: PAGE_SIZE, page_token };
+        let answer = client.get_group(request).await?;
+        group = answer.group.unwrap_or_default();
+        Ok((answer.members, answer.next_page_token))
+    })
+    .await?;
+    Ok((group, members.iter().filter_map(text::subject_of).collect()))
+}
+
+async fn portfolios(client: &Client, organization: &str) -> Result<Vec<v1::Portfolio>, CallError> {
+    let summaries = pages(async |page_token| {
+        let request = v1::ListPortfoliosRequest {
+            organization: organization.to_owned(),
+            consistency: Some(text::fully_consistent()),
+            page_size: PAGE_SIZE,
+            page_token,
+            ..v1::ListPortfoliosRequest::default()
+        };
+        let answer = client.list_portfolios(request).await?;
+        Ok((answer.portfolios, answer.next_page_token))
+    })
+    .await?;
+    Ok(summaries.into_iter().filter_map(|summary| summary.portfolio).collect())
+}
+
+async fn portfolio(client: &Client, found: v1::Portfolio) -> Result<HeldPortfolio, CallError> {
+    let request = v1::GetAccessSettingsRequest { portfolio: found.id.clone() };
+    let settings = client.get_access_settings(request).await?.access_settings.unwrap_or_default();
+    let members = pages(async |page_token| {
+        let request = v1::ListMembersRequest {
+            portfolio: found.id.clone(),
+            page_size: PAGE_SIZE,
+            page_token,
+            ..v1::ListMembersRequest::default()
+        };
+        let answer = client.list_members(request).await?;
+        Ok((answer.members, answer.next_page_token))
+    })
+    .await?;
+    let subject = |member: v1::Member| {
+        let subject = member.subject.as_ref().and_then(text::subject_of)?;
+        Some((subject, member))
+    };
+    let members = members.into_iter().filter_map(subject).collect();
+    Ok(HeldPortfolio { portfolio: found, settings, members })
+}

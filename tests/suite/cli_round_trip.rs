@@ -1,0 +1,188 @@
+//! Export, apply and prune against a server: nothing that decides is lost, nothing else is kept.
+
+use std::process::Stdio;
+
+use super::cluster::database;
+use super::program::{Serving, file, told};
+
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/organization.yaml");
+
+/// An organization with one of everything that a file can say.
+fn generated() -> String {
+    let users: String = (0..120)
+        .map(|n| {
+            let home = if n % 10 == 9 { "" } else { "home_organization: big, " };
+            let status = if n % 17 == 16 { "deactivated" } else { "active" };
+            let site = if n % 13 == 12 { ", site_role: viewer" } else { "" };
+            format!("  - {{id: u{n}, email: u{n}@big.example, {home}status: {status}{site}}}\n")
+        })
+        .collect();
+    let group = |n: usize| {
+        let below = if n < 11 { format!("'group:g{}', ", n + 1) } else { String::new() };
+        let users: Vec<_> =
+            (0..120).filter(|u| u % 12 == n).map(|u| format!("'user:u{u}'")).collect();
+        format!("  - {{id: g{n}, members: [{below}{}]}}\n", users.join(", "))
+    };
+    let portfolio = |n: usize| {
+        let visibility = ["private", "restricted", "open"][n % 3];
+        let end = ["", ", expire_time: 2040-01-01T00:00:00Z", ", start_time: 2039-01-01T00:00:00Z"];
+        let owner = if n % 2 == 0 { 16 } else { n };
+        format!(
+            "  - id: p{n}\n    visibility: {visibility}\n    owner: u{owner}\n    grants:\n      \
+             - {{subject: 'group:g{}', role: contributor}}\n      \
+             - {{subject: 'user:u{}', role: viewer{}}}\n      \
+             - {{subject: 'service_account:s{}', role: manager}}\n",
+            n % 12,
+            20 + n % 8,
+            end[n % 3],
+            n % 2
+        )
+    };
+    let groups: String = (0..12).map(group).collect();
+    let portfolios: String = (0..8).map(portfolio).collect();
+    format!(
+        "organization: {{id: big, display_name: Big, domains: [big.example], administrators: \
+         [u0, u1], outsider_site_role: viewer, partner_organizations: [friend], \
+         externals_join: partners_at_once}}\nusers:\n{users}service_accounts:\n  \
+         - {{id: s0}}\n  - {{id: s1, status: deactivated}}\ngroups:\n{groups}portfolios:\n\
+         {portfolios}"
+    )
+}
+
+fn export(server: &Serving, organization: &str) -> String {
+    let (status, out, error) = server.run(&["export", organization]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+    out
+}
+
+/// Every question about a few permissions, with the answer that this server gives.
+fn decisions(server: &Serving, subjects: &[&str], portfolios: &[&str]) -> String {
+    let mut lines = String::new();
+    for subject in subjects {
+        for permission in ["portfolio.view", "initiative.edit", "members.update", "epic.link"] {
+            let (_, out, error) = server.run(&["list-portfolios", subject, permission, "--json"]);
+            assert_eq!(error, "");
+            for portfolio in portfolios {
+                let allowed = out.contains(&format!("\"portfolio\":\"{portfolio}\""));
+                let line = serde_json::json!({ "subject": subject, "permission": permission,
+                    "portfolio": portfolio, "allowed": allowed });
+                lines.push_str(&format!("{line}\n"));
+            }
+        }
+    }
+    lines
+}
+
+/// Exports, applies the export to an empty server, and compares export and decisions.
+async fn survives(first: &Serving, organization: &str, subjects: &[&str], portfolios: &[&str]) {
+    let exported = export(first, organization);
+    let expected = decisions(first, subjects, portfolios);
+    assert!(expected.contains("\"allowed\":true") && expected.contains("\"allowed\":false"));
+    let (_folder, path) = file("export.yaml", exported.as_bytes());
+    let path = path.to_str().unwrap();
+    let (status, out, _) = first.run(&["apply", path, "--prune"]);
+    assert_eq!((status, out.as_str()), (0, "nothing to change\n"), "it is what is there");
+
+    let empty = database().await;
+    let second = Serving::start(&empty.url, &[]);
+    let (status, out, error) = second.run(&["apply", path]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+    assert_eq!(export(&second, organization), exported);
+    let (_folder, lines) = file("expected.jsonl", expected.as_bytes());
+    let (status, out, error) = second.run(&["verify", lines.to_str().unwrap()]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+}
+
+#[tokio::test]
+async fn the_demo_survives_export_and_apply() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &["--demo"]);
+    let exported = export(&server, "northwind-maps");
+    for line in ["- fumiko", "id: map-publisher", "- subject: service_account:map-publisher"] {
+        assert!(exported.contains(line), "{line}\n{exported}");
+    }
+    let subjects = [
+        "user:ann",
+        "user:hugo",
+        "user:fumiko",
+        "group:field-team",
+        "service_account:map-publisher",
+    ];
+    let portfolios = ["trail-atlas", "idea-box", "winter-edition", "hiring", "acquisition"];
+    survives(&server, "northwind-maps", &subjects, &portfolios).await;
+}
+
+#[tokio::test]
+async fn an_organization_with_everything_survives_export_and_apply() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &[]);
+    let (_folder, path) = file("big.yaml", generated().as_bytes());
+    let (status, out, error) = server.run(&["apply", path.to_str().unwrap()]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+    let subjects = [
+        "user:u0",
+        "user:u9",
+        "user:u12",
+        "user:u16",
+        "user:u21",
+        "group:g3",
+        "service_account:s0",
+        "service_account:s1",
+    ];
+    survives(&server, "big", &subjects, &["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7"]).await;
+}
+
+#[tokio::test]
+async fn prune_takes_away_what_the_file_does_not_have_and_asks_first() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &["--demo"]);
+    let content = std::fs::read_to_string(DEMO).unwrap();
+    let hiring = content.find("  # Private: for its participants only").unwrap();
+    let fewer = content[..hiring]
+        .replace("      - {subject: 'user:ben', role: contributor}\n", "")
+        .replace("'user:fumiko', 'user:hugo'", "'user:fumiko'");
+    let (_folder, path) = file("fewer.yaml", fewer.as_bytes());
+    let path = path.to_str().unwrap();
+
+    let before = export(&server, "northwind-maps");
+    let mut unasked = server.command(&["apply", path, "--prune"]);
+    let (status, out, error) = told(unasked.stdin(Stdio::null()).output().unwrap());
+    assert_eq!(status, 2, "{out}");
+    assert!(error.contains("nothing was changed") && error.contains("`--yes`"), "{error}");
+    assert_eq!(export(&server, "northwind-maps"), before);
+    // Without `--prune` there is nothing to do.
+    assert_eq!(server.run(&["apply", path]).1, "nothing to change\n");
+
+    let (status, out, error) = server.run(&["apply", path, "--prune", "--yes"]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+    for line in [
+        "- portfolio hiring, for good",
+        "- portfolio acquisition, for good",
+        "- portfolio winter-edition: user:ben as contributor",
+        "- group field-team: member user:hugo",
+        "4 changes made",
+    ] {
+        assert!(out.lines().any(|told| told == line), "{line}\n{out}");
+    }
+    let (status, out, _) = server.run(&["apply", path, "--prune"]);
+    assert_eq!((status, out.as_str()), (0, "nothing to change\n"), "no need to ask");
+    let (status, out, _) = server.run(&["check", "user:ann", "portfolio.view", "hiring", "--json"]);
+    assert!(status == 1 && out.contains("PORTFOLIO_UNKNOWN"), "{out}");
+}
+
+#[tokio::test]
+async fn an_export_goes_into_a_file_as_json_too() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &["--demo"]);
+    let (_folder, path) = file("out.json", b"something else");
+    let path = path.to_str().unwrap();
+    let (status, out, error) = server.run(&["export", "northwind-maps", "--json", "-o", path]);
+    assert_eq!((status, out.as_str(), error.as_str()), (0, "", ""));
+    let value: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert_eq!(value["organization"]["administrators"], serde_json::json!(["fumiko"]));
+    assert_eq!(server.run(&["apply", path, "--prune"]).1, "nothing to change\n");
+    let (status, _, error) = server.run(&["export", "nowhere", "--json"]);
+    let refused: serde_json::Value = serde_json::from_str(&error).unwrap();
+    assert_eq!((status, &refused["error"]["reason"]), (2, &"ORGANIZATION_NOT_FOUND".into()));
+}
