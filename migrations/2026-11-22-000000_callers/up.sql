@@ -28,10 +28,12 @@ COMMENT ON COLUMN organization_administrators.user_id IS 'Who.';
 ALTER TABLE change_log
     ADD COLUMN portfolio text,
     ADD COLUMN subject text,
-    ADD COLUMN as_administrator boolean NOT NULL DEFAULT false;
+    ADD COLUMN as_administrator boolean NOT NULL DEFAULT false,
+    ADD COLUMN home_organization text;
 COMMENT ON COLUMN change_log.portfolio IS 'The portfolio concerned; null for none.';
 COMMENT ON COLUMN change_log.subject IS 'Whose access or directory entry was changed, as user:ann; null for none.';
 COMMENT ON COLUMN change_log.as_administrator IS 'Whether the actor could do it only as an administrator of the organization (DIR-7).';
+COMMENT ON COLUMN change_log.home_organization IS 'Of a global change of a user: where they were at home, whose trail it is part of; null for others.';
 
 -- The trail is append-only; this fills in what earlier rows say in other columns.
 UPDATE change_log SET portfolio = object
@@ -42,11 +44,20 @@ UPDATE change_log SET subject = 'user:' || object
 WHERE what LIKE 'user.%' OR what LIKE 'site_role.%';
 UPDATE change_log SET subject = 'group:' || object WHERE what LIKE 'group.%';
 UPDATE change_log SET subject = keys -> 0 ->> 'subject' WHERE what LIKE 'group\_member.%';
+UPDATE change_log SET home_organization = users.home_organization FROM users
+WHERE change_log.organization IS NULL AND change_log.subject = 'user:' || users.id;
 
 CREATE INDEX change_log_by_portfolio ON change_log (portfolio, at, shard, sequence) WHERE portfolio IS NOT NULL;
-CREATE INDEX change_log_by_organization ON change_log (organization, at, shard, sequence);
+CREATE INDEX change_log_by_organization ON change_log (coalesce(organization, home_organization), at, shard, sequence);
 CREATE INDEX change_log_by_subject ON change_log (subject, at, shard, sequence) WHERE subject IS NOT NULL;
-CREATE INDEX change_log_by_actor ON change_log (organization, actor, at, shard, sequence);
+CREATE INDEX change_log_by_actor ON change_log (coalesce(organization, home_organization), actor, at, shard, sequence);
+
+-- The order in which members are listed (MEM-4): users, groups, service accounts, each by id in byte order.
+CREATE INDEX grants_by_member ON grants (
+    portfolio,
+    (CASE subject_kind WHEN 'user' THEN 0 WHEN 'group' THEN 1 ELSE 2 END),
+    (subject_id COLLATE "C")
+);
 
 -- Lists are by id in byte order, whatever the order of the database.
 DROP INDEX users_by_home;

@@ -1,15 +1,18 @@
 use std::collections::BTreeSet;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::authorize::require_organization;
 use super::users::Upserted;
-use super::{Answer, App, Context, Error, generated};
+use super::{Answer, App, Context, Entry, Error, generated};
+use crate::domain::caller::{CallerKind, Organizations, Principal};
 use crate::domain::directory::Group;
 use crate::domain::group_nesting::GroupNesting;
-use crate::domain::page::Page;
+use crate::domain::page::{Listed, Page};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{GroupId, OrganizationId, Subject, UserId};
-use crate::storage::{Failure, Scope, Write, WriteContext};
+use crate::storage::{AsyncFunc, Failure, Scope, Transaction, Write, WriteContext, Written};
 
 /// A group to create or to rename.
 #[derive(Clone, Debug)]
@@ -24,13 +27,11 @@ pub struct UpsertGroup {
 
 /// A group and a page of its direct members.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct GroupPage {
+pub struct GroupWithMembers {
     /// The group.
     pub group: Group,
     /// Users first, then groups, then service accounts, each by id.
-    pub members: Vec<Subject>,
-    /// The last member of this page, if more follow.
-    pub next: Option<Subject>,
+    pub members: Listed<Subject, Subject>,
 }
 
 /// What came of one entry.
@@ -56,6 +57,10 @@ impl App {
     ) -> Result<Answer<(Group, Upserted)>, Error> {
         let id = request.id.clone().map_or_else(generated::<GroupId>, Ok)?;
         let scope = Scope::Organization(request.organization.clone());
+        // Before the lock: nobody waits for what is beyond their reach.
+        if !context.principal.caller.reaches(&request.organization) {
+            return Err(Refusal::organization_not_found(&request.organization).into());
+        }
         self.write(context, [scope], async |write| {
             let after = Group {
                 id: id.clone(),
@@ -86,12 +91,47 @@ impl App {
         context: &Context,
         id: &GroupId,
         page: &Page<Subject>,
-    ) -> Result<Answer<GroupPage>, Error> {
+    ) -> Result<Answer<GroupWithMembers>, Error> {
         self.read(context, async |read| {
-            let group = read.group(id).await?.ok_or_else(|| not_found(id))?;
-            let mut members = read.group_members(id, &page.wider()).await?;
-            let next = page.cut(&mut members, Subject::clone);
-            Ok(GroupPage { group, members, next })
+            let group = require_group(read, &context.principal, id).await?;
+            let members = read.group_members(id, &page.wider()).await?;
+            Ok(GroupWithMembers { group, members: page.listed(members, Subject::clone) })
+        })
+        .await
+    }
+
+    /// A page of an organization's groups, by id in byte order.
+    ///
+    /// # Errors
+    /// No such organization.
+    pub async fn list_groups(
+        &self,
+        context: &Context,
+        organization: &OrganizationId,
+        page: &Page<GroupId>,
+    ) -> Result<Answer<Listed<Group, GroupId>>, Error> {
+        self.read(context, async |read| {
+            require_organization(read, &context.principal, organization).await?;
+            let groups = read.groups_of(organization, &page.wider()).await?;
+            Ok(page.listed(groups, |group| group.id.clone()))
+        })
+        .await
+    }
+
+    /// Deletes a group, its grants and its memberships (DIR-4).
+    ///
+    /// # Errors
+    /// No such group.
+    pub async fn delete_group(
+        &self,
+        context: &WriteContext,
+        id: &GroupId,
+    ) -> Result<Answer<Group>, Error> {
+        self.write_in(context, id, async |write| {
+            let principal = write.principal().clone();
+            let group = require_group(write, &principal, id).await?;
+            write.delete_group(&group).await?;
+            Ok(group)
         })
         .await
     }
@@ -106,9 +146,9 @@ impl App {
         id: &GroupId,
         members: &[Result<Subject, Refusal>],
     ) -> Result<Answer<Vec<GroupMemberOutcome>>, Error> {
-        let scope = self.scope_of_group(context, id).await?;
-        self.write(context, [scope], async |write| {
-            let group = write.group(id).await?.ok_or_else(|| not_found(id))?;
+        self.write_in(context, id, async |write| {
+            let principal = write.principal().clone();
+            let group = require_group(write, &principal, id).await?;
             add(write, &group, members).await
         })
         .await
@@ -124,9 +164,9 @@ impl App {
         id: &GroupId,
         members: &[Result<Subject, Refusal>],
     ) -> Result<Answer<Vec<GroupMemberOutcome>>, Error> {
-        let scope = self.scope_of_group(context, id).await?;
-        self.write(context, [scope], async |write| {
-            let group = write.group(id).await?.ok_or_else(|| not_found(id))?;
+        self.write_in(context, id, async |write| {
+            let principal = write.principal().clone();
+            let group = require_group(write, &principal, id).await?;
             let named: Vec<Subject> = members.iter().flatten().cloned().collect();
             let mut present = write.members_among(id, &named).await?;
             let mut removed = Vec::new();
@@ -145,14 +185,50 @@ impl App {
         .await
     }
 
-    /// A group never changes its organization, so this can be read before the lock.
-    async fn scope_of_group(&self, context: &WriteContext, id: &GroupId) -> Result<Scope, Error> {
-        let group = self.storage.read(context.deadline, async |read| {
-            let group = read.group(id).await?;
-            Ok::<_, Failure>(group.ok_or_else(|| not_found(id))?)
+    /// Writes about a group, under its organization's lock. A retry of a request after which there
+    /// is no such group any more still gets the first outcome (BAD-3).
+    async fn write_in<T, F>(
+        &self,
+        context: &WriteContext,
+        id: &GroupId,
+        body: F,
+    ) -> Result<Answer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
+            + Sync,
+    {
+        let found = self.storage.read(context.deadline, async |read| {
+            match require_group(read, &context.principal, id).await {
+                Ok(group) => Ok(Entry::Open(group.organization)),
+                Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
+                    Some(first) => Ok(Entry::Replayed(first)),
+                    None => Err(Failure::Refused(refusal)),
+                },
+                Err(failure) => Err(failure),
+            }
         });
-        Ok(Scope::Organization(group.await?.0.organization))
+        match found.await?.0 {
+            // Deleted meanwhile, and created again in another organization, it needs another scope:
+            // the write finds out.
+            Entry::Open(organization) => {
+                self.write(context, [Scope::Organization(organization)], body).await
+            }
+            Entry::Replayed(Written { outcome, token }) => Ok(Answer { value: outcome, token }),
+        }
     }
+}
+
+/// The group, if it exists for the caller (AUT-2).
+async fn require_group(
+    transaction: &mut Transaction,
+    principal: &Principal,
+    id: &GroupId,
+) -> Result<Group, Failure> {
+    let found = transaction.group(id).await?;
+    let reached = found.filter(|group| principal.caller.reaches(&group.organization));
+    Ok(reached.ok_or_else(|| not_found(id))?)
 }
 
 async fn add(
@@ -209,11 +285,20 @@ async fn existing(
             }
         }
     }
-    let users = write.users_of(&users, &[]).await?;
-    existing.extend(users.into_iter().map(|user| Subject::User(user.id)));
+    existing.extend(existing_users(write, &users).await?.into_iter().map(Subject::User));
     let groups = write.groups_in(organization, &groups).await?;
     existing.extend(groups.into_iter().map(Subject::Group));
     Ok(existing)
+}
+
+/// Those of the users who exist for the caller: all, or those whom an organization in reach knows
+/// (AUT-2).
+async fn existing_users(write: &mut Write, users: &[UserId]) -> Result<BTreeSet<UserId>, Failure> {
+    let caller = write.principal().caller.clone();
+    if let CallerKind::Service { organizations: Organizations::These(these), .. } = caller.kind() {
+        return Ok(write.users_known_in(users, these).await?);
+    }
+    Ok(write.users_of(users, &[]).await?.into_iter().map(|user| user.id).collect())
 }
 
 fn admit(

@@ -5,7 +5,7 @@ use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::caller::Actor;
 use crate::domain::membership::{Grant, GrantSource};
-use crate::domain::permission::PORTFOLIO_DELETE;
+use crate::domain::permission::{PORTFOLIO_DELETE, PORTFOLIO_MANAGE_SETTINGS, PORTFOLIO_UPDATE};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, UserId};
@@ -31,6 +31,19 @@ pub struct CreatePortfolio {
     pub organization_access_role: Option<RoleKey>,
     /// The actor if not given; the system must name one (AUT-2).
     pub owner: Option<UserId>,
+}
+
+/// A portfolio to change; what is not given stays.
+#[derive(Clone, Debug)]
+pub struct UpdatePortfolio {
+    /// Which.
+    pub id: PortfolioId,
+    /// What people call it.
+    pub display_name: Option<String>,
+    /// A word of the client's; may be empty.
+    pub portfolio_type: Option<String>,
+    /// Only if it is still in this state.
+    pub etag: Option<String>,
 }
 
 /// A portfolio to delete.
@@ -70,6 +83,38 @@ impl App {
         self.read(context, async |read| {
             let now = read.heads().now;
             Ok(Acting::on(read, &context.principal, now, id, &[]).await?.portfolio)
+        })
+        .await
+    }
+
+    /// Changes a portfolio's display name and type.
+    ///
+    /// # Errors
+    /// No such portfolio; `portfolio.update` missing for the display name, or
+    /// `portfolio.manage_settings` for the type; another state than the etag's.
+    pub async fn update_portfolio(
+        &self,
+        context: &WriteContext,
+        request: &UpdatePortfolio,
+    ) -> Result<Answer<Portfolio>, Error> {
+        self.write_on(context, &request.id, async |write| {
+            let (principal, now) = (write.principal().clone(), write.now());
+            let acting = Acting::on(write, &principal, now, &request.id, &[]).await?;
+            let UpdatePortfolio { display_name, portfolio_type, etag, .. } = request;
+            if display_name.is_some() {
+                acting.require(write, PORTFOLIO_UPDATE)?;
+            }
+            if portfolio_type.is_some() {
+                acting.require(write, PORTFOLIO_MANAGE_SETTINGS)?;
+            }
+            let before = acting.portfolio;
+            require_etag(&before, etag.as_deref())?;
+            let display_name = display_name.as_ref().unwrap_or(&before.display_name);
+            let portfolio_type = portfolio_type.as_ref().unwrap_or(&before.portfolio_type);
+            if *display_name == before.display_name && *portfolio_type == before.portfolio_type {
+                return Ok(before);
+            }
+            write.update_portfolio(&before, display_name, portfolio_type).await
         })
         .await
     }

@@ -79,6 +79,30 @@ impl Grant {
     }
 }
 
+/// What a member's direct grants amount to at an instant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessState {
+    /// None is in force yet, and one will be.
+    Scheduled,
+    /// One is in force.
+    Active,
+    /// All are over (MEM-9).
+    Ended,
+}
+
+/// Which members a list is of (MEM-4); what is left out does not narrow it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemberFilter {
+    /// A part of the display name, the e-mail address or the company, in whatever case.
+    pub search: Option<String>,
+    /// They have this role, in force or scheduled; had it, if all their grants are over.
+    pub role: Option<RoleKey>,
+    /// In this state; scheduled or active if none is named.
+    pub state: Option<AccessState>,
+    /// Users and service accounts that are, or are not, deactivated.
+    pub deactivated: Option<bool>,
+}
+
 /// Whom to add, as the request names them (MEM-2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MemberSpec {

@@ -1,6 +1,7 @@
 //! Nouns and rules. Pure and synchronous: nothing in here knows a clock, the network or a database.
 
 pub mod access_settings;
+pub mod audit;
 pub mod caller;
 pub mod directory;
 pub mod fact;

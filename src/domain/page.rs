@@ -15,6 +15,15 @@ pub struct Page<K> {
     pub after: Option<K>,
 }
 
+/// One page of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed<T, K> {
+    /// The rows, in the list's order.
+    pub rows: Vec<T>,
+    /// The key of the last row, if more follow.
+    pub next: Option<K>,
+}
+
 impl<K: Clone> Page<K> {
     /// The same page and one row more, which tells whether another page follows.
     #[must_use]
@@ -27,6 +36,18 @@ impl<K: Clone> Page<K> {
         let more = rows.len() > self.size;
         rows.truncate(self.size);
         rows.last().filter(|_| more).map(key)
+    }
+
+    /// The rows of the wider page as this page.
+    pub fn listed<T>(&self, mut rows: Vec<T>, key: impl Fn(&T) -> K) -> Listed<T, K> {
+        let next = self.cut(&mut rows, key);
+        Listed { rows, next }
+    }
+
+    /// How many rows SQL is to bring.
+    #[must_use]
+    pub fn limit(&self) -> i64 {
+        i64::try_from(self.size).unwrap_or(i64::MAX)
     }
 }
 

@@ -86,6 +86,32 @@ pub enum Effect {
     Revoke,
 }
 
+impl Effect {
+    /// The name in SQL.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Change => "change",
+            Self::Revoke => "revoke",
+        }
+    }
+
+    /// The effect of this name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        match name {
+            "read" => Some(Self::Read),
+            "change" => Some(Self::Change),
+            "revoke" => Some(Self::Revoke),
+            _ => None,
+        }
+    }
+}
+
+/// How many entries the catalogue has at the most.
+pub const MAX_CATALOG_ENTRIES: u16 = 4_096;
+
 /// One entry of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Permission {
@@ -104,6 +130,10 @@ pub struct Permission {
     pub registered: bool,
 }
 
+/// Changes a portfolio's display name.
+pub const PORTFOLIO_UPDATE: &str = "portfolio.update";
+/// Changes a portfolio's type.
+pub const PORTFOLIO_MANAGE_SETTINGS: &str = "portfolio.manage_settings";
 /// Ends a portfolio for good.
 pub const PORTFOLIO_DELETE: &str = "portfolio.delete";
 /// Sees who has access.

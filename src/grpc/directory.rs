@@ -5,8 +5,8 @@ use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
 use super::{Services, context, groups, organizations, service_accounts, users};
-use crate::domain::page::encode_page_token;
-use crate::domain::{GroupId, Subject};
+use crate::domain::GroupId;
+use crate::domain::page::{Listed, encode_page_token};
 use crate::proto::v1;
 use crate::proto::v1::directory_service_server::DirectoryService;
 
@@ -133,11 +133,10 @@ impl DirectoryService for Services {
         let (context, request) = context::read(request, self.request_timeout)?;
         let (id, page) = groups::get(request, &self.limits)?;
         let found = self.app.get_group(&context, &id, &page).await?;
-        let next = found.value.next.as_ref();
-        let next_page_token =
-            next.map(|last: &Subject| encode_page_token(&groups::page_query(&id), last));
+        let Listed { rows, next } = found.value.members;
+        let next_page_token = next.map(|last| encode_page_token(&groups::page_query(&id), &last));
         Ok(Response::new(v1::GetGroupResponse {
-            members: found.value.members.iter().map(super::render::subject).collect(),
+            members: rows.iter().map(super::render::subject).collect(),
             group: Some(groups::render(found.value.group)),
             next_page_token: next_page_token.unwrap_or_default(),
             consistency_token: found.token.encode(),
@@ -271,15 +270,30 @@ impl DirectoryService for Services {
 
     async fn list_groups(
         &self,
-        _request: Request<v1::ListGroupsRequest>,
+        request: Request<v1::ListGroupsRequest>,
     ) -> Result<Response<v1::ListGroupsResponse>, Status> {
-        Err(Status::unimplemented("list_groups"))
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let (organization, page) = groups::list(request, &self.limits)?;
+        let found = self.app.list_groups(&context, &organization, &page).await?;
+        let Listed { rows, next } = found.value;
+        let query = groups::list_query(&organization);
+        Ok(Response::new(v1::ListGroupsResponse {
+            groups: rows.into_iter().map(groups::render).collect(),
+            next_page_token: next.map(|last| encode_page_token(&query, &last)).unwrap_or_default(),
+            consistency_token: found.token.encode(),
+        }))
     }
 
     async fn delete_group(
         &self,
-        _request: Request<v1::DeleteGroupRequest>,
+        request: Request<v1::DeleteGroupRequest>,
     ) -> Result<Response<v1::DeleteGroupResponse>, Status> {
-        Err(Status::unimplemented("delete_group"))
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let id = groups::delete(request)?;
+        let deleted = self.app.delete_group(&context, &id).await?;
+        Ok(Response::new(v1::DeleteGroupResponse {
+            group: Some(groups::render(deleted.value)),
+            consistency_token: deleted.token.encode(),
+        }))
     }
 }

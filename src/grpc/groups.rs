@@ -5,7 +5,7 @@ use crate::config::Limits;
 use crate::domain::directory::Group;
 use crate::domain::page::Page;
 use crate::domain::refusal::Refusal;
-use crate::domain::{GroupId, Subject};
+use crate::domain::{GroupId, OrganizationId, Subject};
 use crate::proto::v1;
 
 pub(super) fn upsert(
@@ -36,11 +36,37 @@ pub(super) fn get(
     let v1::GetGroupRequest { group, page_size, page_token } = request;
     let mut violations = Violations::default();
     let group: Option<GroupId> = violations.check(parse::id("group", &group));
-    let query = group.as_ref().map(page_query);
-    let asked = (page_size, page_token.as_str());
-    let query = query.unwrap_or_default();
-    let page = parse::page(&mut violations, &query, asked, limits.max_page_size);
+    let query = group.as_ref().map(page_query).unwrap_or_default();
+    let page = parse::page(&mut violations, &query, (page_size, &page_token), limits.max_page_size);
     violations.finish(group.zip(page))
+}
+
+pub(super) fn list(
+    request: v1::ListGroupsRequest,
+    limits: &Limits,
+) -> Result<(OrganizationId, Page<GroupId>), Refusal> {
+    let v1::ListGroupsRequest { organization, page_size, page_token } = request;
+    let mut violations = Violations::default();
+    let organization = violations.check(parse::id("organization", &organization));
+    let query = organization.as_ref().map(list_query).unwrap_or_default();
+    let page = parse::page(&mut violations, &query, (page_size, &page_token), limits.max_page_size);
+    violations.finish(organization.zip(page))
+}
+
+pub(super) fn delete(request: v1::DeleteGroupRequest) -> Result<GroupId, Refusal> {
+    let v1::DeleteGroupRequest { request_id: _, group, confirm_group } = request;
+    let mut violations = Violations::default();
+    let id = violations.check(parse::id("group", &group));
+    if group != confirm_group {
+        let description = "must repeat `group`: deletion is final";
+        violations.check::<()>(Err(Refusal::field("confirm_group", description)));
+    }
+    violations.finish(id)
+}
+
+/// What a page token of an organization's groups is bound to.
+pub(super) fn list_query(organization: &OrganizationId) -> String {
+    format!("ListGroups {organization}")
 }
 
 /// What a page token of a group's members is bound to.

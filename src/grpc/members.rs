@@ -1,12 +1,13 @@
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
-use super::{Services, context, render, status};
+use super::{Services, context, list_members, render, status};
 use crate::app::{AddMembers, End, RemoveMember, UpdateMember};
 use crate::domain::directory::Email;
 use crate::domain::membership::{
     AddOutcome, Grant, GrantSource, Member, MemberSpec, RemainingRoute,
 };
+use crate::domain::page::encode_page_token;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{Subject, Timestamp};
 use crate::proto::v1;
@@ -79,9 +80,18 @@ impl MembershipService for Services {
 
     async fn list_members(
         &self,
-        _request: Request<v1::ListMembersRequest>,
+        request: Request<v1::ListMembersRequest>,
     ) -> Result<Response<v1::ListMembersResponse>, Status> {
-        Err(Status::unimplemented("list_members"))
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let (portfolio, filter, page) = list_members::question(request, &self.limits)?;
+        let found = self.app.list_members(&context, &portfolio, &filter, &page).await?;
+        let query = list_members::query(&portfolio, &filter);
+        let next = found.value.next.map(|last| encode_page_token(&query, &last));
+        Ok(Response::new(v1::ListMembersResponse {
+            members: found.value.rows.iter().map(member).collect(),
+            next_page_token: next.unwrap_or_default(),
+            consistency_token: found.token.encode(),
+        }))
     }
 }
 

@@ -16,6 +16,7 @@ mod events;
 mod groups;
 mod health;
 mod layer;
+mod list_members;
 mod members;
 mod organizations;
 mod parse;

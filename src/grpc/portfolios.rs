@@ -2,7 +2,7 @@ use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
 use super::{Services, context, portfolio_lists, render};
-use crate::app::{CreatePortfolio, DeletePortfolio};
+use crate::app::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 use crate::domain::PortfolioId;
 use crate::domain::page::encode_page_token;
 use crate::domain::portfolio::{Portfolio, PortfolioState};
@@ -70,9 +70,15 @@ impl PortfolioService for Services {
 
     async fn update_portfolio(
         &self,
-        _request: Request<v1::UpdatePortfolioRequest>,
+        request: Request<v1::UpdatePortfolioRequest>,
     ) -> Result<Response<v1::UpdatePortfolioResponse>, Status> {
-        Err(Status::unimplemented("update_portfolio"))
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = update_portfolio(request, self.limits.max_string_bytes)?;
+        let updated = self.app.update_portfolio(&context, &request).await?;
+        Ok(Response::new(v1::UpdatePortfolioResponse {
+            portfolio: Some(portfolio(&updated.value)),
+            consistency_token: updated.token.encode(),
+        }))
     }
 
     async fn list_unmanaged_portfolios(
@@ -138,6 +144,52 @@ fn create_portfolio(
             visibility: visibility?,
             organization_access_role: organization_access_role?,
             owner: owner?,
+        })
+    })())
+}
+
+const DISPLAY_NAME: &str = "display_name";
+const TYPE: &str = "type";
+
+fn update_portfolio(
+    request: v1::UpdatePortfolioRequest,
+    max_string_bytes: usize,
+) -> Result<UpdatePortfolio, Refusal> {
+    let v1::UpdatePortfolioRequest { request_id: _, portfolio, update_mask } = request;
+    let Some(portfolio) = portfolio else {
+        return Err(Refusal::field("portfolio", "must be given"));
+    };
+    let v1::Portfolio {
+        id,
+        display_name,
+        r#type,
+        etag,
+        // Output only, or changed by other calls.
+        organization: _,
+        owner: _,
+        visibility: _,
+        author: _,
+        state: _,
+        create_time: _,
+        update_time: _,
+    } = portfolio;
+    let mut violations = Violations::default();
+    let id = violations.check(parse::id("portfolio.id", &id));
+    let etag = violations.check(parse::etag("portfolio.etag", etag));
+    let fields = [(DISPLAY_NAME, !display_name.is_empty()), (TYPE, !r#type.is_empty())];
+    let changed = violations.check(parse::update_mask(update_mask.as_ref(), &fields));
+    let changes = |field| changed.as_ref().is_some_and(|changed| changed.contains(&field));
+    let display_name = changes(DISPLAY_NAME)
+        .then(|| parse::display_name("portfolio.display_name", display_name, max_string_bytes));
+    let display_name = violations.check(display_name.transpose());
+    let portfolio_type = changes(TYPE).then(|| parse::type_name("portfolio.type", r#type));
+    let portfolio_type = violations.check(portfolio_type.transpose());
+    violations.finish((|| {
+        Some(UpdatePortfolio {
+            id: id?,
+            display_name: display_name?,
+            portfolio_type: portfolio_type?,
+            etag: etag?,
         })
     })())
 }

@@ -1,6 +1,6 @@
 //! Grants: who has which role on what (MEM-1).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -64,8 +64,11 @@ impl Transaction {
         portfolio: &PortfolioId,
         subjects: &[Subject],
     ) -> Result<Vec<Grant>, Error> {
+        // Both columns of the index: the portfolio may have many more.
+        let kinds: BTreeSet<&str> = subjects.iter().map(Subject::kind).collect();
         let rows: Vec<Row> = grants::table
             .filter(grants::portfolio.eq(portfolio.as_str()))
+            .filter(grants::subject_kind.eq_any(kinds))
             .filter(grants::subject_id.eq_any(subjects.iter().map(Subject::id)))
             .select(COLUMNS)
             .order((grants::create_time, grants::id))
@@ -73,6 +76,7 @@ impl Transaction {
             .await?;
         let grants = rows.into_iter().map(|row| grant(portfolio, row));
         // A user and a group may share an id.
+        let subjects: BTreeSet<&Subject> = subjects.iter().collect();
         let wanted = |grant: &Result<Grant, Error>| {
             grant.as_ref().map_or(true, |grant| subjects.contains(&grant.subject))
         };

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use diesel::dsl::sql;
 use diesel::prelude::*;
+use diesel::sql_types::{BigInt, Bool, Integer, Text};
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
@@ -15,7 +17,7 @@ use crate::domain::page::Page;
 use crate::domain::{GroupId, OrganizationId, Subject};
 
 /// Members are listed users first, then groups, then service accounts, each by id.
-fn rank(kind: &str) -> i32 {
+pub(super) fn rank(kind: &str) -> i32 {
     match kind {
         "user" => 0,
         "group" => 1,
@@ -25,9 +27,9 @@ fn rank(kind: &str) -> i32 {
 
 #[derive(diesel::QueryableByName)]
 struct MemberRow {
-    #[diesel(sql_type = diesel::sql_types::Text)]
+    #[diesel(sql_type = Text)]
     member_kind: String,
-    #[diesel(sql_type = diesel::sql_types::Text)]
+    #[diesel(sql_type = Text)]
     member_id: String,
 }
 
@@ -56,6 +58,31 @@ impl Transaction {
             Ok(Group { id: id.clone(), organization, display_name })
         })
         .transpose()
+    }
+
+    /// A page of an organization's groups, by id in byte order.
+    ///
+    /// # Errors
+    /// As [`Transaction::group`].
+    pub async fn groups_of(
+        &mut self,
+        organization: &OrganizationId,
+        page: &Page<GroupId>,
+    ) -> Result<Vec<Group>, Error> {
+        let after = page.after.as_ref().map_or("", GroupId::as_str);
+        let rows: Vec<(String, String)> = groups::table
+            .filter(groups::organization.eq(organization.as_str()))
+            .filter(sql::<Bool>(r#"id COLLATE "C" > "#).bind::<Text, _>(after))
+            .order(sql::<Text>(r#"id COLLATE "C""#))
+            .limit(page.limit())
+            .select((groups::id, groups::display_name))
+            .load(self.connection())
+            .await?;
+        let group = |(id, display_name): (String, String)| {
+            let organization = organization.clone();
+            Ok(Group { id: parse("groups", &id)?, organization, display_name })
+        };
+        rows.into_iter().map(group).collect()
     }
 
     /// Those of the groups that exist in an organization.
@@ -90,10 +117,10 @@ impl Transaction {
             None => (-1, ""),
         };
         let rows: Vec<MemberRow> = diesel::sql_query(MEMBERS)
-            .bind::<diesel::sql_types::Text, _>(id.as_str())
-            .bind::<diesel::sql_types::Integer, _>(after_rank)
-            .bind::<diesel::sql_types::Text, _>(after_id)
-            .bind::<diesel::sql_types::BigInt, _>(i64::try_from(page.size).unwrap_or(i64::MAX))
+            .bind::<Text, _>(id.as_str())
+            .bind::<Integer, _>(after_rank)
+            .bind::<Text, _>(after_id)
+            .bind::<BigInt, _>(page.limit())
             .load(self.connection())
             .await?;
         let subject = |row: MemberRow| {
@@ -218,7 +245,7 @@ impl Write {
             insert.execute(self.connection()).await?;
         }
         for member in members {
-            self.record(membership(group, member, true));
+            self.record(membership(&group.organization, &group.id, member, true));
         }
         Ok(())
     }
@@ -236,19 +263,69 @@ impl Write {
         for member in members {
             let key = (group.id.as_str(), member.kind(), member.id());
             diesel::delete(group_members::table.find(key)).execute(self.connection()).await?;
-            self.record(membership(group, member, false));
+            self.record(membership(&group.organization, &group.id, member, false));
         }
+        Ok(())
+    }
+
+    /// Deletes a group: its grants and its memberships end, those of others in it and its own in
+    /// others. However many they are, each table takes one statement.
+    ///
+    /// # Errors
+    /// As [`Write::put_group`].
+    pub async fn delete_group(&mut self, group: &Group) -> Result<(), Failure> {
+        let Group { id, organization, display_name: _ } = group;
+        let scope = Scope::Organization(organization.clone());
+        self.require(&scope)?;
+        let subject = Subject::Group(id.clone());
+        self.revoke_all(&subject).await?;
+        let inner: Vec<(String, String)> = diesel::delete(group_members::table)
+            .filter(group_members::group_id.eq(id.as_str()))
+            .returning((group_members::member_kind, group_members::member_id))
+            .get_results(self.connection())
+            .await?;
+        let outer: Vec<String> = diesel::delete(group_members::table)
+            .filter(group_members::member_kind.eq(subject.kind()))
+            .filter(group_members::member_id.eq(id.as_str()))
+            .returning(group_members::group_id)
+            .get_results(self.connection())
+            .await?;
+        diesel::delete(groups::table.find(id.as_str())).execute(self.connection()).await?;
+        for (kind, member) in inner {
+            let member = Subject::from_parts(&kind, &member)
+                .map_err(|error| Error::corrupt("group_members", &member, error))?;
+            self.record(membership(organization, id, &member, false));
+        }
+        for outer in outer {
+            let outer = parse("group_members", &outer)?;
+            self.record(membership(organization, &outer, &subject, false));
+        }
+        self.record(Change {
+            scope,
+            what: "group.deleted",
+            object: id.to_string(),
+            portfolio: None,
+            subject: Some(subject.clone()),
+            keys: vec![FactKey::Subject(subject)],
+            before: json!(group),
+            after: Value::Null,
+        });
         Ok(())
     }
 }
 
 /// What is logged of a member who comes or goes.
-pub(super) fn membership(group: &Group, member: &Subject, added: bool) -> Change {
+pub(super) fn membership(
+    organization: &OrganizationId,
+    group: &GroupId,
+    member: &Subject,
+    added: bool,
+) -> Change {
     let value = json!({ "member": member });
     Change {
-        scope: Scope::Organization(group.organization.clone()),
+        scope: Scope::Organization(organization.clone()),
         what: if added { "group_member.added" } else { "group_member.removed" },
-        object: group.id.to_string(),
+        object: group.to_string(),
         portfolio: None,
         subject: Some(member.clone()),
         keys: vec![FactKey::Subject(member.clone())],

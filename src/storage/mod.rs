@@ -4,14 +4,17 @@
 //! queries here named after it; and if decisions look at it, a fact in `domain::fact`, a reader in
 //! `facts` and the [`Change`]s that name its keys.
 
+pub mod audit;
 mod change_log;
 mod error;
 pub mod facts;
 mod feed;
 pub mod grants;
 pub mod groups;
+pub mod members;
 mod migrate;
 pub mod organizations;
+pub mod permissions;
 mod pool;
 pub mod portfolios;
 mod queue;

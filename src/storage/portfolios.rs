@@ -193,6 +193,44 @@ impl Write {
         Ok(after)
     }
 
+    /// Changes a portfolio's display name and type; returns the portfolio as it then is.
+    ///
+    /// # Errors
+    /// As [`Write::insert_portfolio`].
+    pub async fn update_portfolio(
+        &mut self,
+        before: &Portfolio,
+        display_name: &str,
+        portfolio_type: &str,
+    ) -> Result<Portfolio, Failure> {
+        self.require(&Scope::Organization(before.organization.clone()))?;
+        let after = Portfolio {
+            display_name: display_name.to_owned(),
+            portfolio_type: portfolio_type.to_owned(),
+            update_time: self.now(),
+            version: before.version + 1,
+            ..before.clone()
+        };
+        diesel::update(portfolios::table.find(before.id.as_str()))
+            .set((
+                portfolios::display_name.eq(display_name),
+                portfolios::portfolio_type.eq(portfolio_type),
+                portfolios::update_time.eq(timestamps::to_sql(after.update_time)),
+                portfolios::version.eq(after.version),
+            ))
+            .execute(self.connection())
+            .await?;
+        let named = |portfolio: &Portfolio| {
+            let Portfolio { display_name, portfolio_type, .. } = portfolio;
+            json!({ "display_name": display_name, "portfolio_type": portfolio_type })
+        };
+        let (was, is) = (named(before), named(&after));
+        // Decisions look at neither.
+        let keys = Vec::new();
+        self.record(Change { keys, ..change("portfolio.updated", before, was, is) });
+        Ok(after)
+    }
+
     /// Deletes a portfolio for good: its grants end, the row and the audit trail stay (VIS-9).
     ///
     /// # Errors

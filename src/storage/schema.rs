@@ -265,6 +265,8 @@ diesel::table! {
         subject -> Nullable<Text>,
         /// Whether the actor could do it only as an administrator of the organization (DIR-7).
         as_administrator -> Bool,
+        /// Of a global change of a user: where they were at home, whose trail it is part of; null for others.
+        home_organization -> Nullable<Text>,
     }
 }
 

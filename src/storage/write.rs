@@ -17,14 +17,14 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::read::within;
-use super::schema::{change_log, cluster, feed_heads, organizations};
+use super::schema::{change_log, cluster, feed_heads, organizations, users};
 use super::{
     Change, Connection, Error, Failure, Read, Storage, Transaction, request_outcomes, timestamps,
 };
 use crate::domain::caller::Principal;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::{Epoch, Shard, Token};
-use crate::domain::{OrganizationId, Timestamp};
+use crate::domain::{OrganizationId, Subject, Timestamp};
 
 /// What a write locks. The order is the order of locking: global first, then by id, so that no
 /// two writes can wait for one another.
@@ -297,6 +297,7 @@ impl Write {
         let at = timestamps::to_sql(self.now);
         let actor = self.principal.actor.to_string();
         let as_administrator = self.transaction.as_administrator();
+        let homes = self.homes_of(&changes).await?;
         let row = |(index, change): (i64, Change)| {
             let organization = match &change.scope {
                 Scope::Global => None,
@@ -304,6 +305,10 @@ impl Write {
             };
             let keys = serde_json::to_value(&change.keys)
                 .map_err(|error| Error::corrupt("change_log", change.what, error))?;
+            let home = match (&change.scope, &change.subject) {
+                (Scope::Global, Some(subject)) => home_of(&homes, subject, &change.before),
+                _ => None,
+            };
             let present = |value: Value| Some(value).filter(|value| !value.is_null());
             Ok((
                 (
@@ -325,16 +330,38 @@ impl Write {
                     change_log::portfolio.eq(change.portfolio.map(String::from)),
                     change_log::subject.eq(change.subject.map(String::from)),
                     change_log::as_administrator.eq(as_administrator),
+                    change_log::home_organization.eq(home),
                 ),
             ))
         };
         let rows = (0..).zip(changes).map(row).collect::<Result<Vec<_>, Error>>()?;
-        // PostgreSQL takes 65,535 parameters a statement; a row has 16.
+        // PostgreSQL takes 65,535 parameters a statement; a row has 17.
         for rows in rows.chunks(1_000) {
             let insert = diesel::insert_into(change_log::table).values(rows);
             insert.execute(self.connection()).await?;
         }
         Ok(())
+    }
+
+    /// Where the users of global changes are at home: what happens to them is part of that
+    /// organization's trail (EVT-4).
+    async fn homes_of(&mut self, changes: &[Change]) -> Result<BTreeMap<String, String>, Failure> {
+        let global = changes.iter().filter(|change| change.scope == Scope::Global);
+        let ids: Vec<&str> = global
+            .filter_map(|change| match &change.subject {
+                Some(Subject::User(id)) => Some(id.as_str()),
+                _ => None,
+            })
+            .collect();
+        if ids.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let homes: Vec<(String, Option<String>)> = users::table
+            .filter(users::id.eq_any(ids))
+            .select((users::id, users::home_organization))
+            .load(self.connection())
+            .await?;
+        Ok(homes.into_iter().filter_map(|(id, home)| Some((id, home?))).collect())
     }
 
     /// Where the scopes of an empty write stand: its answer is true from there on.
@@ -386,6 +413,12 @@ impl Write {
     pub fn record(&mut self, change: Change) {
         self.changes.push(change);
     }
+}
+
+/// Where a user is at home, or was before the change took them away.
+fn home_of(homes: &BTreeMap<String, String>, subject: &Subject, before: &Value) -> Option<String> {
+    let was = || before.get("home_organization")?.as_str().map(str::to_owned);
+    homes.get(subject.id()).cloned().or_else(was)
 }
 
 impl Read {

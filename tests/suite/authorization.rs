@@ -106,8 +106,47 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
             ..Default::default()
         }
         .encode_to_vec(),
-        _ => list_message(name, id, who).unwrap_or_else(|| directory_message(name, id)),
+        "UpdatePortfolio" => v1::UpdatePortfolioRequest {
+            portfolio: Some(v1::Portfolio {
+                id: portfolio_id(),
+                display_name: "Renamed".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListMembers" => v1::ListMembersRequest { portfolio: portfolio_id(), ..Default::default() }
+            .encode_to_vec(),
+        "ListAuditEvents" => v1::ListAuditEventsRequest {
+            within: Some(v1::list_audit_events_request::Within::Portfolio(portfolio_id())),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        _ => list_message(name, id, who)
+            .or_else(|| role_message(name))
+            .unwrap_or_else(|| directory_message(name, id)),
     }
+}
+
+fn role_message(name: &str) -> Option<Vec<u8>> {
+    let organization = || "acme".to_owned();
+    Some(match name {
+        "GetRole" => v1::GetRoleRequest { organization: organization(), role: "viewer".to_owned() }
+            .encode_to_vec(),
+        "ListRoles" => v1::ListRolesRequest { organization: organization(), ..Default::default() }
+            .encode_to_vec(),
+        "ListCatalogPermissions" => v1::ListCatalogPermissionsRequest::default().encode_to_vec(),
+        "RegisterPermission" => v1::RegisterPermissionRequest {
+            permission: Some(v1::CatalogPermission {
+                name: "budget.approve".to_owned(),
+                effect: v1::PermissionEffect::Change.into(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        _ => return None,
+    })
 }
 
 fn list_message(name: &str, id: &str, who: &str) -> Option<Vec<u8>> {
@@ -249,6 +288,16 @@ fn directory_message(name: &str, id: &str) -> Vec<u8> {
         "RemoveGroupMembers" => v1::RemoveGroupMembersRequest {
             group: group(),
             members: members(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListGroups" => {
+            v1::ListGroupsRequest { organization: organization(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "DeleteGroup" => v1::DeleteGroupRequest {
+            group: format!("old-{id}"),
+            confirm_group: format!("old-{id}"),
             ..Default::default()
         }
         .encode_to_vec(),

@@ -110,7 +110,19 @@ async fn everything_about(client: &Client, portfolio: &str) -> Vec<Result<(), St
         ..v1::UpdateAccessSettingsRequest::default()
     };
     let updated = client.settings().update_access_settings(request).await;
+    let update_portfolio = v1::UpdatePortfolioRequest {
+        portfolio: Some(v1::Portfolio { id: id(), r#type: "x".to_owned(), ..Default::default() }),
+        ..Default::default()
+    };
+    let list = v1::ListMembersRequest { portfolio: id(), ..Default::default() };
+    let trail = v1::ListAuditEventsRequest {
+        within: Some(v1::list_audit_events_request::Within::Portfolio(id())),
+        ..Default::default()
+    };
     vec![
+        client.portfolios().update_portfolio(update_portfolio).await.map(drop),
+        client.members().list_members(list).await.map(drop),
+        client.events().list_audit_events(trail).await.map(drop),
         client.get_portfolio(portfolio).await.map(drop),
         client.portfolios().delete_portfolio(deletion).await.map(drop),
         got.map(drop),

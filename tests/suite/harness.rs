@@ -27,9 +27,11 @@ use portcullis::proto::v1;
 use portcullis::proto::v1::access_settings_service_client::AccessSettingsServiceClient;
 use portcullis::proto::v1::consistency::Requirement;
 use portcullis::proto::v1::directory_service_client::DirectoryServiceClient;
+use portcullis::proto::v1::event_service_client::EventServiceClient;
 use portcullis::proto::v1::membership_service_client::MembershipServiceClient;
 use portcullis::proto::v1::policy_service_client::PolicyServiceClient;
 use portcullis::proto::v1::portfolio_service_client::PortfolioServiceClient;
+use portcullis::proto::v1::role_service_client::RoleServiceClient;
 use portcullis::server::{Running, Server};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::service::Interceptor;
@@ -181,6 +183,14 @@ impl Client {
 
     pub fn directory(&self) -> DirectoryServiceClient<Acting> {
         DirectoryServiceClient::with_interceptor(self.channel.clone(), ActFor(self.actor.clone()))
+    }
+
+    pub fn roles(&self) -> RoleServiceClient<Acting> {
+        RoleServiceClient::with_interceptor(self.channel.clone(), ActFor(self.actor.clone()))
+    }
+
+    pub fn events(&self) -> EventServiceClient<Acting> {
+        EventServiceClient::with_interceptor(self.channel.clone(), ActFor(self.actor.clone()))
     }
 
     /// A check that sees every write that was answered before it.

@@ -21,7 +21,23 @@ use crate::domain::fact::{
 use crate::domain::permission::{Effect, Permission, PermissionName};
 use crate::domain::{OrganizationId, UserId};
 
-type PermissionRow = (String, i16, String, bool, bool, bool);
+pub(super) type PermissionRow = (String, i16, String, bool, bool, bool);
+
+pub(super) const PERMISSION_COLUMNS: (
+    permissions::name,
+    permissions::ordinal,
+    permissions::effect,
+    permissions::may_be_own,
+    permissions::internal_only,
+    permissions::registered,
+) = (
+    permissions::name,
+    permissions::ordinal,
+    permissions::effect,
+    permissions::may_be_own,
+    permissions::internal_only,
+    permissions::registered,
+);
 
 impl Transaction {
     /// The whole catalogue, and everyone who is deactivated.
@@ -62,17 +78,8 @@ impl Transaction {
     }
 
     async fn permissions(&mut self, names: Option<&[&str]>) -> Result<Vec<Permission>, Error> {
-        let mut query = permissions::table
-            .order(permissions::ordinal)
-            .select((
-                permissions::name,
-                permissions::ordinal,
-                permissions::effect,
-                permissions::may_be_own,
-                permissions::internal_only,
-                permissions::registered,
-            ))
-            .into_boxed();
+        let mut query =
+            permissions::table.order(permissions::ordinal).select(PERMISSION_COLUMNS).into_boxed();
         if let Some(names) = names {
             query = query.filter(permissions::name.eq_any(names));
         }
@@ -175,18 +182,13 @@ where
     text.parse().map_err(|error: T::Err| Error::corrupt(table, text, error))
 }
 
-fn permission(
+pub(super) fn permission(
     (name, ordinal, effect, may_be_own, internal_only, registered): PermissionRow,
 ) -> Result<Permission, Error> {
     let corrupt = |what: &str| Error::corrupt("permissions", &name, what);
     Ok(Permission {
         ordinal: u16::try_from(ordinal).map_err(|_| corrupt("negative ordinal"))?,
-        effect: match effect.as_str() {
-            "read" => Effect::Read,
-            "change" => Effect::Change,
-            "revoke" => Effect::Revoke,
-            _ => return Err(corrupt("unknown effect")),
-        },
+        effect: Effect::parse(&effect).ok_or_else(|| corrupt("unknown effect"))?,
         may_be_own,
         internal_only,
         registered,

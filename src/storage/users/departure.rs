@@ -5,7 +5,7 @@ use diesel::sql_types::{Array, Text};
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
 
-use crate::domain::directory::{Group, SiteRole, User};
+use crate::domain::directory::{SiteRole, User};
 use crate::domain::fact::FactKey;
 use crate::domain::{OrganizationId, Subject, UserId};
 use crate::storage::facts::parse;
@@ -26,7 +26,7 @@ const END_ADMINISTRATION: &str = "
 const END_MEMBERSHIPS: &str = "
     DELETE FROM group_members AS m USING groups AS g
     WHERE g.id = m.group_id AND m.member_kind = 'user' AND m.member_id = $1
-    RETURNING g.id, g.organization, g.display_name";
+    RETURNING g.id, g.organization";
 
 /// In this order, so that no two who lock several rows wait for one another.
 const HOLD: &str =
@@ -48,8 +48,6 @@ struct GroupRow {
     id: String,
     #[diesel(sql_type = Text)]
     organization: String,
-    #[diesel(sql_type = Text)]
-    display_name: String,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -145,10 +143,9 @@ impl Write {
             .load(self.connection())
             .await?;
         let member = Subject::User(id.clone());
-        for GroupRow { id, organization, display_name } in rows {
-            let organization = parse("groups", &organization)?;
-            let group = Group { id: parse("groups", &id)?, organization, display_name };
-            self.record(membership(&group, &member, false));
+        for GroupRow { id, organization } in rows {
+            let (organization, group) = (parse("groups", &organization)?, parse("groups", &id)?);
+            self.record(membership(&organization, &group, &member, false));
         }
         Ok(())
     }

@@ -1,4 +1,6 @@
-use diesel::sql_types::{Array, Bool, Text};
+use std::collections::BTreeSet;
+
+use diesel::sql_types::{Array, Text};
 use diesel_async::RunQueryDsl;
 
 use crate::domain::caller::{Caller, CallerKind, Organizations};
@@ -7,14 +9,15 @@ use crate::storage::facts::parse;
 use crate::storage::{Error, Transaction};
 
 const KNOWN: &str = "
-    SELECT EXISTS (SELECT FROM users WHERE id = $1 AND home_organization = ANY ($2))
-        OR EXISTS (SELECT FROM site_roles WHERE user_id = $1 AND organization = ANY ($2))
-        OR EXISTS (SELECT FROM group_members AS m JOIN groups AS g ON g.id = m.group_id
-                   WHERE m.member_kind = 'user' AND m.member_id = $1
-                     AND g.organization = ANY ($2))
-        OR EXISTS (SELECT FROM grants
-                   WHERE subject_kind = 'user' AND subject_id = $1 AND revoke_time IS NULL
-                     AND organization = ANY ($2)) AS known";
+    SELECT s.id FROM unnest($1) AS s (id)
+    WHERE EXISTS (SELECT FROM users AS u WHERE u.id = s.id AND u.home_organization = ANY ($2))
+       OR EXISTS (SELECT FROM site_roles AS r WHERE r.user_id = s.id AND r.organization = ANY ($2))
+       OR EXISTS (SELECT FROM group_members AS m JOIN groups AS g ON g.id = m.group_id
+                  WHERE m.member_kind = 'user' AND m.member_id = s.id
+                    AND g.organization = ANY ($2))
+       OR EXISTS (SELECT FROM grants AS g
+                  WHERE g.subject_kind = 'user' AND g.subject_id = s.id
+                    AND g.revoke_time IS NULL AND g.organization = ANY ($2))";
 
 const CONCERNED: &str = "
     SELECT home_organization AS organization FROM users
@@ -28,8 +31,8 @@ const CONCERNED: &str = "
 
 #[derive(diesel::QueryableByName)]
 struct Known {
-    #[diesel(sql_type = Bool)]
-    known: bool,
+    #[diesel(sql_type = Text)]
+    id: String,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -64,14 +67,27 @@ impl Transaction {
         id: &UserId,
         organizations: impl IntoIterator<Item = &'a OrganizationId>,
     ) -> Result<bool, Error> {
+        Ok(!self.users_known_in(std::slice::from_ref(id), organizations).await?.is_empty())
+    }
+
+    /// Those of the users whom one of the organizations knows.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or holds what it should not.
+    pub async fn users_known_in<'a>(
+        &mut self,
+        ids: &[UserId],
+        organizations: impl IntoIterator<Item = &'a OrganizationId>,
+    ) -> Result<BTreeSet<UserId>, Error> {
+        let ids: Vec<&str> = ids.iter().map(UserId::as_str).collect();
         let organizations: Vec<&str> =
             organizations.into_iter().map(OrganizationId::as_str).collect();
-        let found: Known = diesel::sql_query(KNOWN)
-            .bind::<Text, _>(id.as_str())
+        let found: Vec<Known> = diesel::sql_query(KNOWN)
+            .bind::<Array<Text>, _>(ids)
             .bind::<Array<Text>, _>(organizations)
-            .get_result(self.connection())
+            .load(self.connection())
             .await?;
-        Ok(found.known)
+        found.iter().map(|row| parse("users", &row.id)).collect()
     }
 
     /// The organizations in which something would end with the user's account.
