@@ -40,9 +40,11 @@ mod tests {
             [
                 "AccessSettingsService",
                 "DirectoryService",
+                "EventService",
                 "MembershipService",
                 "PolicyService",
                 "PortfolioService",
+                "RoleService",
             ]
         );
         let names: Vec<&str> =

@@ -59,7 +59,10 @@ impl App {
                 let (mut known, heads) =
                     self.organizations_knowing(context, &request.subject).await?;
                 known.retain(|id| only.is_none_or(|only| only == id));
-                memory = self.memory_of(context, heads, &known).await?;
+                // Whoever is not loaded yet: what the primary knows is waited for.
+                if known.iter().any(|id| memory.snapshot(id).is_none()) {
+                    memory = self.memory_of(context, heads, &known).await?;
+                }
                 known
             }
         };

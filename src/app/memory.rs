@@ -87,8 +87,10 @@ impl App {
         let memory = self.memory(context, requirement, permissions).await?;
         let (mut organizations, mut missing) = (Vec::new(), Vec::new());
         for portfolio in portfolios {
-            match memory.world.organization_of(portfolio.as_str()) {
-                Some((snapshot, _)) => organizations.push(snapshot.organization().clone()),
+            // What the asker does not see is looked up like what is unknown: by how long it takes
+            // nobody learns that it is there (VIS-4).
+            match memory.asker_about(portfolio).sight(portfolio.as_str()).snapshot {
+                Some(snapshot) => organizations.push(snapshot.organization().clone()),
                 None => missing.push((*portfolio).clone()),
             }
         }

@@ -106,8 +106,9 @@ impl App {
     /// stays, if it is already as asked for.
     ///
     /// # Errors
-    /// No such organization; an actor who does not administer it; another state than the etag's; an
-    /// administrator who does not exist, is at home elsewhere or deactivated; no administrator left.
+    /// No such organization; an actor who does not administer it; another state than the etag's;
+    /// an administrator who does not exist, is at home elsewhere or deactivated; no administrator
+    /// left.
     pub async fn update_organization(
         &self,
         context: &WriteContext,

@@ -15,7 +15,9 @@ use portcullis::proto::v1;
 use prost::Message as _;
 use tonic::{Code, Status};
 
-use crate::authorization::{about_a_portfolio, compare, furnish_portfolio, listed, message};
+use crate::authorization::{
+    about_a_portfolio, compare, furnish_portfolio, furnish_victim, listed, message,
+};
 use crate::harness::{TestServer, reason, subject};
 use crate::raw::{self, Contract, Value};
 
@@ -164,6 +166,7 @@ impl Table {
             let Caller { name, token } = &self.callers[at];
             let (name, token) = (*name, token.clone());
             let message = message(&method.path, &id, "user:target");
+            furnish_victim(&self.open, &method.path, &id).await;
             let outcome = match self.call(&method.path, message, token.as_deref()).await {
                 Err(status) => format!("{} {}", code(status.code()), reason(&status)),
                 Ok(bytes) => format!("OK{}", self.told(method, &bytes)),
@@ -238,8 +241,8 @@ async fn table(keys: &Path) -> String {
     let mut table = Table::set(keys).await;
     let mut text = String::from(
         "# Who gets what from each call, by credential. The portfolio is private; the viewer,\n\
-         # contributor and manager are its members and call with credentials of their own; services\n\
-         # name no actor. What is asked about another member is about a viewer.\n",
+         # contributor and manager are its members, with credentials of their own; services name\n\
+         # no actor. What is asked about another member is about a viewer.\n",
     );
     for method in Contract::load().methods() {
         writeln!(text, "\n{}", method.path.trim_start_matches("/portcullis.v1.")).unwrap();

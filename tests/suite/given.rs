@@ -14,6 +14,9 @@ pub struct Given {
     organizations: Vec<v1::Organization>,
     users: Vec<v1::User>,
     site_roles: Vec<v1::UserSiteRole>,
+    service_accounts: Vec<v1::ServiceAccount>,
+    /// Whose what follows is, if it was there before.
+    existing: Option<String>,
     groups: Vec<(v1::Group, Vec<v1::Subject>)>,
     portfolios: Vec<Portfolio>,
     deactivated: Vec<String>,
@@ -31,6 +34,8 @@ impl Given {
             organizations: Vec::new(),
             users: Vec::new(),
             site_roles: Vec::new(),
+            service_accounts: Vec::new(),
+            existing: None,
             groups: Vec::new(),
             portfolios: Vec::new(),
             deactivated: Vec::new(),
@@ -47,6 +52,21 @@ impl Given {
             ..v1::Organization::default()
         });
         self.user(&format!("{id}-owner"))
+    }
+
+    /// An organization that is there already; what follows belongs to it.
+    pub fn in_organization(mut self, id: &str) -> Self {
+        self.existing = Some(id.to_owned());
+        self
+    }
+
+    /// A service account of the organization.
+    pub fn service_account(mut self, id: &str) -> Self {
+        let (organization, display_name) = (self.current(), id.to_owned());
+        let account =
+            v1::ServiceAccount { id: id.to_owned(), organization, display_name, status: 0 };
+        self.service_accounts.push(account);
+        self
     }
 
     /// A user at home in the organization, `ID@ORGANIZATION.example`.
@@ -181,7 +201,8 @@ impl Given {
     }
 
     fn current(&self) -> String {
-        self.organizations.last().expect("an organization before").id.clone()
+        let new = self.organizations.last().map(|organization| organization.id.clone());
+        new.or_else(|| self.existing.clone()).expect("an organization before")
     }
 
     fn last(&mut self) -> &mut v1::Portfolio {
@@ -243,6 +264,14 @@ impl Given {
             };
             let updated = directory.update_organization(request).await;
             token = updated.expect("administrators").into_inner().consistency_token;
+        }
+        if !self.service_accounts.is_empty() {
+            let request = v1::UpsertServiceAccountsRequest {
+                service_accounts: self.service_accounts.clone(),
+                ..v1::UpsertServiceAccountsRequest::default()
+            };
+            let done = directory.upsert_service_accounts(request).await.expect("accounts");
+            token = done.into_inner().consistency_token;
         }
         for v1::UserSiteRole { organization, user, site_role } in self.site_roles.clone() {
             let request_id = String::new();

@@ -4,7 +4,7 @@ use portcullis::proto::v1;
 use prost::Message as _;
 use tonic::Code;
 
-use crate::authorization::message;
+use crate::authorization::{furnish_victim, message};
 use crate::calls::{adding, execute, number, portfolio};
 use crate::harness::{TestServer, fields, refusal, subject};
 use crate::raw;
@@ -56,6 +56,7 @@ async fn bad_3_every_write_answers_its_retry_with_the_same_bytes_on_every_server
         let ids = contract.fields(&request);
         assert!(ids.iter().any(|field| field.name == "request_id" && field.tag == 1), "{path}");
         let body = with_id(message(&path, "roadmap", "user:ann"), &path);
+        furnish_victim(&server, &path, "roadmap").await;
         let first = raw::call(&server.channel, &path, body.clone(), None).await;
         let first = first.unwrap_or_else(|status| panic!("{path}: {status:?}"));
         let log = number(&server.database.url, "SELECT count(*) FROM change_log").await;
