@@ -1,3 +1,5 @@
+use tokio_util::sync::CancellationToken;
+
 use super::asker::instant;
 use super::memory::{Memory, aside};
 use super::merged::merged;
@@ -67,7 +69,10 @@ impl App {
             }
         };
         let (token, request) = (memory.token.clone(), request.clone());
-        let found = aside(context, move || accessible(&memory, &organizations, &request)).await??;
+        let work = move |gone: &CancellationToken| {
+            accessible(&memory, &organizations, &request, gone)
+        };
+        let found = aside(context, work).await??;
         Ok(Listed::of(found, token, |row| row.portfolio.clone()))
     }
 }
@@ -76,6 +81,7 @@ fn accessible(
     memory: &Memory,
     organizations: &[OrganizationId],
     request: &ListAccessiblePortfolios,
+    gone: &CancellationToken,
 ) -> Result<Excerpt<AccessiblePortfolio>, Refusal> {
     let ListAccessiblePortfolios { subject, permission, page, .. } = request;
     // The moment may have passed while something was loaded.
@@ -83,6 +89,9 @@ fn accessible(
     memory.asker(None).require_permission(permission)?;
     let snapshots = organizations.iter().filter_map(|id| memory.snapshot(id));
     let found = merged(snapshots, page, |snapshot, page| {
+        if gone.is_cancelled() {
+            return Excerpt { rows: Vec::new(), more: false };
+        }
         let asker = memory.asker(Some(snapshot));
         let row = |(id, decision): (PortfolioId, Decision)| {
             let sight = asker.sight(id.as_str());

@@ -5,11 +5,12 @@ use uuid::Uuid;
 use super::authorize::Acting;
 use super::portfolios::role_not_found;
 use super::{Answer, App, Error};
+use crate::domain::caller::{CallerKind, Organizations};
 use crate::domain::directory::{Email, User};
 use crate::domain::membership::{AddOutcome, Grant, GrantSource, MemberSpec};
 use crate::domain::permission::MEMBERS_INVITE;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{GroupId, PortfolioId, RoleKey, Subject, Timestamp, UserId};
+use crate::domain::{GroupId, OrganizationId, PortfolioId, RoleKey, Subject, Timestamp, UserId};
 use crate::policy;
 use crate::storage::{Failure, Write, WriteContext};
 
@@ -140,9 +141,19 @@ async fn know(
         .collect();
     let grants = write.grants(&acting.portfolio.id, subjects).await?;
     let lasting = grants.into_iter().filter(|grant| !grant.has_ended(now));
+    let ids: Vec<UserId> = users.iter().map(|user| user.id.clone()).collect();
+    let existing = existing_users(write, &acting.portfolio.organization, &ids).await?;
     Ok(Known {
-        by_email: users.iter().map(|user| (user.email.clone(), user.id.clone())).collect(),
-        by_id: users.into_iter().map(|user| (user.id.clone(), user)).collect(),
+        by_email: users
+            .iter()
+            .filter(|user| existing.contains(&user.id))
+            .map(|user| (user.email.clone(), user.id.clone()))
+            .collect(),
+        by_id: users
+            .into_iter()
+            .filter(|user| existing.contains(&user.id))
+            .map(|user| (user.id.clone(), user))
+            .collect(),
         groups: write.groups_in(&acting.portfolio.organization, &groups).await?,
         members: lasting.map(|grant| grant.subject).collect(),
         role_above_own: acting.may_give(write, role).err(),
@@ -202,6 +213,25 @@ async fn decide(
         }
         Ok(subject)
     }))
+}
+
+/// Those of the users who exist for the caller (AUT-2): whom this organization, or another in reach,
+/// knows. People of other organizations are as unknown as those who are nowhere.
+async fn existing_users(
+    write: &mut Write,
+    organization: &OrganizationId,
+    ids: &[UserId],
+) -> Result<BTreeSet<UserId>, Failure> {
+    let caller = write.principal().caller.clone();
+    Ok(match caller.kind() {
+        CallerKind::Service { organizations: Organizations::All, .. } => {
+            ids.iter().cloned().collect()
+        }
+        CallerKind::Service { organizations: Organizations::These(these), .. } => {
+            write.users_known_in(ids, these).await?
+        }
+        CallerKind::EndUser(_) => write.users_known_in(ids, [organization]).await?,
+    })
 }
 
 fn person(acting: &Acting, known: &Known, id: &UserId) -> Result<Subject, Refusal> {

@@ -100,7 +100,8 @@ impl<'a> Asker<'a> {
     }
 
     /// Decides, for the asker's eyes: what they do not see is unknown, and nothing of the subject's
-    /// shows in the answer; when their access begins or ends is as secret as that it is.
+    /// shows in the answer. All that shows is the next instant at which a grant to the asker, their
+    /// own or a group's, begins or ends: there the clock alone may change the answer (ACC-10).
     pub(super) fn decide(
         &self,
         query: &Query<'_>,

@@ -66,7 +66,7 @@ impl App {
         let (token, request) = (memory.token.clone(), request.clone());
         let at = instant(request.at, memory.now)?;
         memory.count_decisions(1);
-        let explanation = aside(context, move || explain(&memory, &request, at)).await??;
+        let explanation = aside(context, move |_| explain(&memory, &request, at)).await??;
         Ok(Explained { explanation, at, token })
     }
 
@@ -82,7 +82,8 @@ impl App {
     ) -> Result<Effective, Error> {
         let ListEffectivePermissions { portfolio, requirement, .. } = request;
         let memory = self.memory_about(context, requirement, &[], &[portfolio]).await?;
-        Ok(effective(&memory, request)?)
+        let request = request.clone();
+        Ok(aside(context, move |_| effective(&memory, &request)).await??)
     }
 }
 

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::authorize::require_organization;
+use super::reach::require_reach;
 use super::users::Upserted;
 use super::{Answer, App, Context, Entry, Error, generated};
 use crate::domain::caller::{CallerKind, Organizations, Principal};
@@ -58,10 +59,8 @@ impl App {
         let id = request.id.clone().map_or_else(generated::<GroupId>, Ok)?;
         let scope = Scope::Organization(request.organization.clone());
         // Before the lock: nobody waits for what is beyond their reach.
-        if !context.principal.caller.reaches(&request.organization) {
-            return Err(Refusal::organization_not_found(&request.organization).into());
-        }
-        self.write(context, [scope], async |write| {
+        require_reach(&context.principal, &request.organization)?;
+        self.write_directory(context, [scope], async |write| {
             let after = Group {
                 id: id.clone(),
                 organization: request.organization.clone(),
@@ -92,7 +91,7 @@ impl App {
         id: &GroupId,
         page: &Page<Subject>,
     ) -> Result<Answer<GroupWithMembers>, Error> {
-        self.read(context, async |read| {
+        self.read_directory(context, async |read| {
             let group = require_group(read, &context.principal, id).await?;
             let members = read.group_members(id, &page.wider()).await?;
             Ok(GroupWithMembers { group, members: page.listed(members, Subject::clone) })
@@ -110,7 +109,7 @@ impl App {
         organization: &OrganizationId,
         page: &Page<GroupId>,
     ) -> Result<Answer<Listed<Group, GroupId>>, Error> {
-        self.read(context, async |read| {
+        self.read_directory(context, async |read| {
             require_organization(read, &context.principal, organization).await?;
             let groups = read.groups_of(organization, &page.wider()).await?;
             Ok(page.listed(groups, |group| group.id.clone()))
@@ -213,7 +212,7 @@ impl App {
             // Deleted meanwhile, and created again in another organization, it needs another scope:
             // the write finds out.
             Entry::Open(organization) => {
-                self.write(context, [Scope::Organization(organization)], body).await
+                self.write_directory(context, [Scope::Organization(organization)], body).await
             }
             Entry::Replayed(Written { outcome, token }) => Ok(Answer { value: outcome, token }),
         }

@@ -1,5 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
+use tokio_util::sync::CancellationToken;
+
 use super::memory::{Memory, aside};
 use super::merged::merged;
 use super::{App, Context, Error, Listed};
@@ -89,8 +91,9 @@ impl App {
             }
         };
         let (token, request) = (memory.token.clone(), request.clone());
-        let listed = move || listed(&memory, &organizations, &request);
-        let rows = aside(context, listed).await?;
+        let work =
+            move |gone: &CancellationToken| listed(&memory, &organizations, &request, gone);
+        let rows = aside(context, work).await?;
         let Listed { rows, next, token } = Listed::of(rows, token, |row| row.id.clone());
         let rows = self.summaries(context, rows).await?;
         Ok(Listed { rows, next, token })
@@ -109,14 +112,14 @@ impl App {
         let organization = &request.organization;
         let memory = self.memory_with(context, &request.requirement, organization).await?;
         let (token, request) = (memory.token.clone(), request.clone());
-        let found = aside(context, move || unmanaged(&memory, &request)).await??;
+        let found = aside(context, move |_| unmanaged(&memory, &request)).await??;
         let Listed { rows, next, token } = Listed::of(found, token, PortfolioId::clone);
         let mut portfolios = self.portfolios(context, &rows, &[]).await?.0;
         let rows = rows.iter().filter_map(|id| portfolios.remove(id)).collect();
         Ok(Listed { rows, next, token })
     }
 
-    /// A world that holds one organization, if it exists for the caller.
+    /// A world that holds one organization, if it exists for the caller and knows the actor.
     async fn memory_with(
         &self,
         context: &Context,
@@ -127,15 +130,27 @@ impl App {
             return Err(Refusal::organization_not_found(id).into());
         }
         let memory = self.memory(context, requirement, &[]).await?;
-        if memory.snapshot(id).is_some() {
+        let is_seen = match (memory.snapshot(id), memory.asker(None).actor) {
+            (Some(snapshot), Some(actor)) => policy::is_internal(snapshot, actor),
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        if is_seen {
             return Ok(memory);
         }
-        let found = self
-            .read(context, async |read| Ok((read.organization_shard(id).await?, *read.heads())))
-            .await?;
-        match found.value {
-            (Some(_), heads) => self.memory_of(context, heads, std::slice::from_ref(id)).await,
-            (None, _) => Err(Refusal::organization_not_found(id).into()),
+        // What the actor does not see is looked up like what is unknown, and not loaded for those
+        // who are unknown to it: by how long it takes nobody learns that it is there (VIS-4).
+        let found = self.read(context, async |read| {
+            let exists = read.organization_shard(id).await?.is_some();
+            let knows = match context.principal.actor.subject() {
+                Some(actor) => read.organizations_knowing(&actor).await?.contains(id),
+                None => true,
+            };
+            Ok((exists && knows, *read.heads()))
+        });
+        match found.await?.value {
+            (true, heads) => self.memory_of(context, heads, std::slice::from_ref(id)).await,
+            (false, _) => Err(Refusal::organization_not_found(id).into()),
         }
     }
 
@@ -190,9 +205,13 @@ fn listed(
     memory: &Memory,
     organizations: &[OrganizationId],
     request: &ListPortfolios,
+    gone: &CancellationToken,
 ) -> Excerpt<PortfolioRow> {
     let snapshots = organizations.iter().filter_map(|id| memory.snapshot(id));
     merged(snapshots, &request.page, |snapshot, page| {
+        if gone.is_cancelled() {
+            return Excerpt { rows: Vec::new(), more: false };
+        }
         let asker = memory.asker(Some(snapshot));
         let (global, now) = (asker.global, asker.now);
         let part =

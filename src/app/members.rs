@@ -292,7 +292,7 @@ async fn member(
         return Err(member_not_found(portfolio, subject).into());
     }
     let Profile { display_name, email, company, deactivated } =
-        profile(transaction, subject).await?;
+        profile(transaction, portfolio, subject).await?;
     let (portfolio, subject) = (portfolio.clone(), subject.clone());
     Ok(Member { portfolio, subject, display_name, email, company, deactivated, grants, as_of: now })
 }
@@ -306,14 +306,20 @@ struct Profile {
     deactivated: bool,
 }
 
+/// Of somebody whom the portfolio's organization knows no more, nothing: what has become of them
+/// since is others' to tell.
 async fn profile(
     transaction: &mut Transaction,
+    portfolio: &PortfolioId,
     subject: &Subject,
 ) -> Result<Profile, StorageError> {
     let named = |display_name| Profile { display_name, ..Profile::default() };
     match subject {
         Subject::User(id) => {
-            let Some(user) = transaction.user(id).await? else { return Ok(Profile::default()) };
+            let organization = transaction.organization_of(portfolio).await?;
+            let known = transaction.user_is_known_in(id, &organization).await?;
+            let user = transaction.user(id).await?.filter(|_| known);
+            let Some(user) = user else { return Ok(Profile::default()) };
             let home = match &user.home_organization {
                 Some(home) => transaction.organization(home).await?,
                 None => None,

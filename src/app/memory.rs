@@ -1,9 +1,11 @@
 //! What lists, batches and explanations are made of: one world, true at one position, in which
 //! everything that they are about is loaded.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
+use tokio_util::sync::CancellationToken;
 
 use super::asker::Asker;
 use super::{App, Context, Error, StorageError};
@@ -75,8 +77,8 @@ impl App {
         self.remember(context, world, path)
     }
 
-    /// The same, in which the organizations of these portfolios are loaded. A portfolio that is in
-    /// none is unknown to the primary, too.
+    /// The same, in which the organizations of these portfolios are loaded, as far as they exist
+    /// for whoever asks. Of any other portfolio the asker sees nothing, whatever the primary has.
     pub(super) async fn memory_about(
         &self,
         context: &Context,
@@ -97,12 +99,22 @@ impl App {
         if missing.is_empty() {
             return Ok(memory);
         }
-        let (found, heads) = self
+        let ((mut found, knowing), heads) = self
             .storage
             .read(context.deadline, async |read| {
-                Ok::<_, Failure>(read.organizations_of(&missing).await?)
+                let found = read.organizations_of(&missing).await?;
+                let knowing = match context.principal.actor.subject() {
+                    Some(actor) => Some(read.organizations_knowing(&actor).await?),
+                    None => None,
+                };
+                Ok::<_, Failure>((found, knowing))
             })
             .await?;
+        // Nobody makes us load, or learns by waiting for it, what does not exist for them (VIS-4).
+        found.retain(|organization| {
+            context.principal.caller.reaches(organization)
+                && knowing.as_ref().is_none_or(|knowing| knowing.contains(organization))
+        });
         organizations.extend(found);
         organizations.sort_unstable();
         organizations.dedup();
@@ -122,20 +134,30 @@ impl App {
         self.remember(context, held.map_err(unanswered)?, Path::Cold)
     }
 
-    /// The organizations that know a subject and that the caller reaches, as the primary has them
-    /// now.
+    /// The organizations that know a subject and the actor, and that the caller reaches, as the
+    /// primary has them now.
     pub(super) async fn organizations_knowing(
         &self,
         context: &Context,
         subject: &Subject,
     ) -> Result<(Vec<OrganizationId>, FeedHeads), Error> {
-        let (mut known, heads) = self
+        let ((mut known, knowing), heads) = self
             .storage
             .read(context.deadline, async |read| {
-                Ok::<_, Failure>(read.organizations_knowing(subject).await?)
+                let known = read.organizations_knowing(subject).await?;
+                let knowing = match context.principal.actor.subject() {
+                    Some(actor) if actor != *subject => {
+                        Some(read.organizations_knowing(&actor).await?)
+                    }
+                    _ => None,
+                };
+                Ok::<_, Failure>((known, knowing))
             })
             .await?;
-        known.retain(|organization| context.principal.caller.reaches(organization));
+        known.retain(|organization| {
+            context.principal.caller.reaches(organization)
+                && knowing.as_ref().is_none_or(|knowing| knowing.contains(organization))
+        });
         Ok((known, heads))
     }
 
@@ -161,14 +183,34 @@ impl App {
     }
 }
 
-/// Works where it holds up nobody else: what looks at very many facts takes long.
+/// How many works run aside at once. More than there are cores would make each other slow, and all
+/// else with them.
+static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+    let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+    Arc::new(Semaphore::new(cores))
+});
+
+/// Works where it holds up nobody else, once there is room: what looks at very many facts takes
+/// long. The work is told when nobody waits for it any more; what it then returns, nobody sees.
 pub(super) async fn aside<T: Send + 'static>(
     context: &Context,
-    work: impl FnOnce() -> T + Send + 'static,
+    work: impl FnOnce(&CancellationToken) -> T + Send + 'static,
 ) -> Result<T, Error> {
-    match timeout_at(context.deadline, tokio::task::spawn_blocking(work)).await {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(stopped)) => Err(StorageError::Unavailable(stopped.to_string()).into()),
+    let gone = CancellationToken::new();
+    // Dropped with this future, also by a client who went away.
+    let _waiting = gone.clone().drop_guard();
+    let done = async {
+        let room = Arc::clone(&ROOM).acquire_owned().await.map_err(|closed| closed.to_string())?;
+        let work = move || {
+            let done = work(&gone);
+            // Held until the work has ended, not just until nobody waits for it.
+            drop(room);
+            done
+        };
+        tokio::task::spawn_blocking(work).await.map_err(|stopped| stopped.to_string())
+    };
+    match timeout_at(context.deadline, done).await {
+        Ok(done) => done.map_err(|cause| StorageError::Unavailable(cause).into()),
         // Never a part of it: a list that was cut off would look like all of it.
         Err(_) => Err(StorageError::DeadlineExceeded.into()),
     }

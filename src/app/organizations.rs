@@ -1,5 +1,5 @@
 use super::authorize::require_organization;
-use super::reach::{require_administrator, require_reach, require_user_for};
+use super::reach::{require_administrator, require_user_for};
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::{ExternalsJoin, Organization, SiteRole, User};
@@ -56,13 +56,20 @@ impl App {
     /// Creates an organization with the roles of its preset.
     ///
     /// # Errors
-    /// A taken id.
+    /// An id that the caller would not reach; a taken one.
     pub async fn create_organization(
         &self,
         context: &WriteContext,
         request: &NewOrganization,
     ) -> Result<Answer<Organization>, Error> {
         let id = request.id.clone().map_or_else(generated::<OrganizationId>, Ok)?;
+        // Nobody makes what they then could not reach, nor learns by it which ids are taken.
+        if !context.principal.caller.reaches(&id) {
+            let message = "the credential does not reach this organization; creating it needs the \
+                           scope `operator` for it, or for all";
+            let missing = Refusal::scope_missing(crate::domain::caller::Scope::Operator);
+            return Err(Refusal { message: message.to_owned(), ..missing }.into());
+        }
         self.write(context, [Scope::Global], async |write| {
             let default = request.preset.default_visibility();
             let organization = Organization {
@@ -114,7 +121,7 @@ impl App {
         context: &WriteContext,
         request: &UpdateOrganization,
     ) -> Result<Answer<Organization>, Error> {
-        require_reach(&context.principal, &request.id)?;
+        self.require_sight(context, &request.id).await?;
         let scope = Scope::Organization(request.id.clone());
         self.write(context, [scope], async |write| update(write, request).await).await
     }

@@ -1,9 +1,10 @@
 use uuid::Uuid;
 
 use super::authorize::{Acting, Scene, require_organization};
+use super::reach::{actor_unknown, require_actor, require_user_for};
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
-use crate::domain::caller::Actor;
+use crate::domain::caller::{Actor, Principal};
 use crate::domain::membership::{Grant, GrantSource};
 use crate::domain::permission::{PORTFOLIO_DELETE, PORTFOLIO_MANAGE_SETTINGS, PORTFOLIO_UPDATE};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
@@ -67,6 +68,7 @@ impl App {
         request: &CreatePortfolio,
     ) -> Result<Answer<Portfolio>, Error> {
         let id = request.id.clone().map_or_else(generated, Ok)?;
+        self.require_sight(context, &request.organization).await?;
         let scope = Scope::Organization(request.organization.clone());
         self.write(context, [scope], async |write| create(write, request, &id).await).await
     }
@@ -154,14 +156,14 @@ async fn create(
 ) -> Result<Portfolio, Failure> {
     let (principal, now) = (write.principal().clone(), write.now());
     let actor = &principal.actor;
-    let owner = owner(actor, request)?;
     let organization = require_organization(write, &principal, &request.organization).await?;
+    let owner = owner(actor, request)?;
     let owning = Subject::User(owner.clone());
     let subjects: Vec<Subject> = actor.subject().into_iter().chain([owning.clone()]).collect();
     let question =
         Question { organization: &organization.id, portfolio: None, subjects: &subjects };
     let scene = Scene::load(write, &question, now).await?;
-    authorize_creation(write, &scene, actor).await?;
+    authorize_creation(write, &scene, &principal).await?;
     require_owner(write, &scene, &owner).await?;
     let default_role = organization.preset.organization_access_role();
     let role = request.organization_access_role.clone().unwrap_or(default_role);
@@ -213,15 +215,14 @@ fn owner(actor: &Actor, request: &CreatePortfolio) -> Result<UserId, Refusal> {
 async fn authorize_creation(
     write: &mut Write,
     scene: &Scene,
-    actor: &Actor,
+    principal: &Principal,
 ) -> Result<(), Failure> {
-    let Some(subject) = actor.subject() else { return Ok(()) };
-    if let Actor::User(id) = actor
+    let Some(subject) = principal.actor.subject() else { return Ok(()) };
+    require_actor(write, principal).await?;
+    if let Actor::User(id) = &principal.actor
         && write.user(id).await?.is_none()
     {
-        let message = format!("there is no user `{id}` to act for");
-        let refusal = Refusal::new(Reason::ActorUnknown, message);
-        return Err(refusal.with("actor", &subject).into());
+        return Err(actor_unknown(&principal.actor).into());
     }
     if policy::may_create_portfolios(&scene.global, &scene.snapshot, &subject) {
         return Ok(());
@@ -234,9 +235,8 @@ async fn authorize_creation(
 /// The owner is an active internal user (VIS-1).
 async fn require_owner(write: &mut Write, scene: &Scene, owner: &UserId) -> Result<(), Failure> {
     let subject = Subject::User(owner.clone());
-    let Some(user) = write.user(owner).await? else {
-        return Err(Refusal::subject_not_found(&subject).into());
-    };
+    let (principal, organization) = (write.principal().clone(), scene.snapshot.organization());
+    let user = require_user_for(write, &principal, organization, owner).await?;
     if !policy::is_internal(&scene.snapshot, &subject) {
         let message = format!("`{owner}` is external to the organization; owners are internal");
         return Err(Refusal::new(Reason::NotEligible, message).with("subject", &subject).into());

@@ -1,13 +1,14 @@
 //! What of the directory exists for a caller (AUT-2, AUT-3), and who administers it (AUT-1).
 
 use super::authorize::Scene;
-use crate::domain::caller::{Actor, Caller, Principal};
+use super::{App, Error, refuse_deactivated};
+use crate::domain::caller::{Actor, Caller, CallerKind, Principal};
 use crate::domain::directory::User;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, Subject, UserId};
 use crate::policy;
 use crate::storage::facts::Question;
-use crate::storage::{Error, Failure, Transaction, Write};
+use crate::storage::{Error as StorageError, Failure, Read, Transaction, Write, WriteContext};
 
 /// The user, if they exist for the caller (AUT-2, AUT-3).
 pub(super) async fn require_user(
@@ -56,7 +57,7 @@ pub(super) async fn require_user_for(
 pub(super) async fn may_read_actor(
     transaction: &mut Transaction,
     principal: &Principal,
-) -> Result<bool, Error> {
+) -> Result<bool, StorageError> {
     match &principal.actor {
         Actor::System => Ok(true),
         Actor::User(id) => transaction.user_is_known(id, &principal.caller).await,
@@ -76,9 +77,13 @@ pub(super) async fn require_actor(
     if may_read_actor(transaction, principal).await? {
         return Ok(());
     }
-    let actor = &principal.actor;
+    Err(actor_unknown(&principal.actor).into())
+}
+
+/// There is no such actor, as far as the caller may know.
+pub(super) fn actor_unknown(actor: &Actor) -> Refusal {
     let message = format!("the actor `{actor}` does not exist");
-    Err(Refusal::new(Reason::ActorUnknown, message).with("actor", actor).into())
+    Refusal::new(Reason::ActorUnknown, message).with("actor", actor)
 }
 
 /// Refuses whoever does not administer the organization (AUT-1), and notes that an administrator
@@ -111,6 +116,35 @@ pub(super) fn require_reach(
         return Ok(());
     }
     Err(Refusal::organization_not_found(organization))
+}
+
+impl App {
+    /// Refuses an organization that does not exist for the caller before its lock is asked for:
+    /// nobody waits for what is beyond their reach, nor makes others wait there. To a person only
+    /// organizations that know them exist; a retry by somebody whom it knows no more still gets its
+    /// first outcome (BAD-3).
+    pub(super) async fn require_sight(
+        &self,
+        context: &WriteContext,
+        organization: &OrganizationId,
+    ) -> Result<(), Error> {
+        let principal = &context.principal;
+        require_reach(principal, organization)?;
+        let CallerKind::EndUser(person) = principal.caller.kind() else { return Ok(()) };
+        let seen = self.storage.read(context.deadline, async |read| {
+            refuse_deactivated(read, principal).await?;
+            let known = read.user_is_known_in(person, [organization]).await?;
+            Ok::<_, Failure>(known || has_outcome(read, context).await?)
+        });
+        match seen.await?.0 {
+            true => Ok(()),
+            false => Err(Refusal::organization_not_found(organization).into()),
+        }
+    }
+}
+
+async fn has_outcome(read: &mut Read, context: &WriteContext) -> Result<bool, Failure> {
+    Ok(read.first_outcome::<serde_json::Value>(context).await?.is_some())
 }
 
 /// No such user.

@@ -1,6 +1,6 @@
 use super::authorize::{Scene, require_organization};
 use super::{Answer, App, Context, Error};
-use crate::domain::caller::{CallerKind, Principal};
+use crate::domain::caller::Principal;
 use crate::domain::directory::Organization;
 use crate::domain::page::{Listed, Page};
 use crate::domain::permission::{Effect, MAX_CATALOG_ENTRIES, Permission, PermissionName};
@@ -9,7 +9,7 @@ use crate::domain::role::Role;
 use crate::domain::{OrganizationId, RoleKey};
 use crate::policy;
 use crate::storage::facts::Question;
-use crate::storage::{Failure, Read, Scope, Transaction, Write, WriteContext};
+use crate::storage::{Failure, Read, Scope, Write, WriteContext};
 
 /// A role as clients see it: with what it holds implicitly too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +47,7 @@ impl App {
         key: &RoleKey,
     ) -> Result<Answer<OrganizationRole>, Error> {
         self.read(context, async |read| {
-            let organization =
-                require_known_organization(read, &context.principal, organization).await?;
+            let organization = require_organization(read, &context.principal, organization).await?;
             let name = read.role_name(&organization.id, key).await?;
             let name = name.ok_or_else(|| not_found(&organization.id, key))?;
             let scene = scene(read, &organization.id).await?;
@@ -68,8 +67,7 @@ impl App {
         page: &Page<RoleKey>,
     ) -> Result<Answer<Listed<OrganizationRole, RoleKey>>, Error> {
         self.read(context, async |read| {
-            let organization =
-                require_known_organization(read, &context.principal, organization).await?;
+            let organization = require_organization(read, &context.principal, organization).await?;
             let rows = read.roles_of(&organization.id, &page.wider()).await?;
             let scene = scene(read, &organization.id).await?;
             let roles = rows.into_iter().map(|(key, name)| role(&scene, &organization, key, name));
@@ -155,21 +153,6 @@ fn require_all_organizations(principal: &Principal) -> Result<(), Refusal> {
     let message = "the catalogue is one for all organizations; this needs the scope `operator` \
                    and all organizations";
     Err(Refusal { message: message.to_owned(), ..Refusal::scope_missing(scope) })
-}
-
-/// The organization, if it exists for the caller: for a person, if it knows them.
-async fn require_known_organization(
-    transaction: &mut Transaction,
-    principal: &Principal,
-    id: &OrganizationId,
-) -> Result<Organization, Failure> {
-    let found = require_organization(transaction, principal, id).await?;
-    if let CallerKind::EndUser(user) = principal.caller.kind() {
-        if !transaction.user_is_known_in(user, [&found.id]).await? {
-            return Err(Refusal::organization_not_found(id).into());
-        }
-    }
-    Ok(found)
 }
 
 /// The roles and the catalogue, as decisions look at them.

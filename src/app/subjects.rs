@@ -50,7 +50,7 @@ impl App {
         let ListSubjects { permission, portfolio, requirement, .. } = request;
         let memory = self.memory_about(context, requirement, &[permission], &[portfolio]).await?;
         let (token, request) = (memory.token.clone(), request.clone());
-        let found = aside(context, move || subjects(&memory, &request)).await??;
+        let found = aside(context, move |_| subjects(&memory, &request)).await??;
         Ok(Listed::of(found, token, |row| row.subject.clone()))
     }
 }

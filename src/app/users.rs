@@ -4,8 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::authorize::require_organization;
 use super::reach::{
-    may_write_home, require_administrator, require_reach, require_user, require_user_for,
-    require_writable_user,
+    may_write_home, require_administrator, require_user, require_user_for, require_writable_user,
 };
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::caller::Caller;
@@ -261,7 +260,7 @@ impl App {
         role: SiteRole,
     ) -> Result<Answer<(OrganizationId, UserId, SiteRole)>, Error> {
         let principal = &context.principal;
-        require_reach(principal, organization)?;
+        self.require_sight(context, organization).await?;
         let scope = Scope::Organization(organization.clone());
         self.write(context, [scope], async |write| {
             require_administrator(write, organization).await?;

@@ -22,8 +22,8 @@ pub struct Explanation {
     /// the order in which reasons are preferred. Empty where the decision looks at none: the
     /// portfolio or the subject is unknown, or the subject is deactivated.
     pub routes: Vec<ExplainedRoute>,
-    /// The organization's roles with which this would be allowed, sorted. For another's thing only
-    /// those that hold it as *any* (ACC-4).
+    /// The organization's roles with which this would be allowed, sorted. Those that hold it as
+    /// *own* are among them only if the subject is named as the author (ACC-4).
     pub roles: Vec<RoleKey>,
     /// Who could give such a role; nobody where it is allowed, or where no role would help.
     pub givers: Givers,

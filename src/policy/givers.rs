@@ -32,14 +32,15 @@ pub struct Giver {
     pub administrator: bool,
 }
 
-/// The organization's roles with which the query would be allowed, sorted by key.
+/// The organization's roles with which the query would be allowed, sorted by key. What is held as
+/// *own* helps the author alone: with no author named the check needs *any* (ACC-4).
 pub(super) fn helpful_roles<'a>(
     snapshot: &'a Snapshot,
     permission: &Permission,
     query: &Query<'_>,
 ) -> Vec<&'a Role> {
-    let of_another = query.author.is_some_and(|author| author != query.subject);
-    let needed = if of_another { Reach::Any } else { Reach::Own };
+    let is_author = query.author == Some(query.subject);
+    let needed = if is_author { Reach::Own } else { Reach::Any };
     let roles = snapshot.roles.iter().map(AsRef::as_ref);
     let mut helpful: Vec<&Role> =
         roles.filter(|role| role.reach(permission) >= Some(needed)).collect();

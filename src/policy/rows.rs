@@ -1,6 +1,6 @@
 //! Portfolios as lists show them (VIS-10).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::domain::access_settings::Visibility;
 use crate::domain::page::Page;
@@ -52,25 +52,15 @@ pub fn portfolio_row(
     portfolio: &str,
     at: Timestamp,
 ) -> Option<PortfolioRow> {
-    let (id, found) = snapshot.portfolios.get_key_value(portfolio)?;
-    let view = match subject {
-        Some(subject) => view_of(global, snapshot, subject, portfolio, at)?,
-        None => View::Administered,
-    };
-    Some(PortfolioRow {
-        id: id.clone(),
-        view,
-        roles: subject.map(|subject| roles(snapshot, subject, found, at)).unwrap_or_default(),
-        visibility: found.visibility,
-        managers: managers(global, snapshot, found, |granted| granted.period.contains(at)),
-        member_count: member_count(global, snapshot, found, at),
-    })
+    let id = snapshot.portfolios.get_key_value(portfolio)?.0;
+    let mut rows = Rows { global, snapshot, subject, at, reached: BTreeMap::new() };
+    let view = rows.view(id)?;
+    rows.row(id, view)
 }
 
-/// The portfolios listed to a subject, in the order of their ids. *Mine* are those that a grant in
-/// force reaches; *organization* those listed that are not mine, for an administrator also the
-/// private ones; *administered* all, for an administrator; no view: whatever is listed. No subject
-/// is the system: nothing is *mine*, every other view is everything.
+/// The portfolios listed to a subject, in the order of their ids: without a view all of them; as
+/// *mine* those that a grant in force reaches, as *organization* the others; as *administered* all,
+/// but only to an administrator. No subject is the system: an administrator without grants.
 #[must_use]
 pub fn listed_portfolios(
     global: &Global,
@@ -81,23 +71,81 @@ pub fn listed_portfolios(
     page: &Page<PortfolioId>,
 ) -> Excerpt<PortfolioRow> {
     let administers = subject.is_none_or(|subject| is_administrator(global, snapshot, subject));
-    // Looked at before the row is made: counting members is what costs.
-    let is_wanted = |id: &&PortfolioId| {
-        let why = match subject {
-            Some(subject) => view_of(global, snapshot, subject, id.as_str(), at),
-            None => Some(View::Administered),
-        };
-        match (view, why) {
-            (_, None) => false,
-            (None, Some(_)) => true,
-            (Some(View::Mine), Some(why)) => why == View::Mine,
-            (Some(View::Organization), Some(why)) => why != View::Mine,
-            (Some(View::Administered), Some(_)) => administers,
-        }
+    let is_wanted = |why: &View| match view {
+        None => true,
+        Some(View::Mine) => *why == View::Mine,
+        Some(View::Organization) => *why != View::Mine,
+        Some(View::Administered) => administers,
     };
-    let ids = snapshot.portfolios_after(page.after.as_ref()).filter(is_wanted);
-    let row = |id: &PortfolioId| portfolio_row(global, snapshot, subject, id.as_str(), at);
-    Excerpt::of(ids.filter_map(row), page.size)
+    let mut rows = Rows { global, snapshot, subject, at, reached: BTreeMap::new() };
+    let ids = snapshot.portfolios_after(page.after.as_ref());
+    let wanted = ids.filter_map(|id| Some((id, rows.view(id).filter(is_wanted)?)));
+    // Rows are made of what is on the page alone: counting members is what costs.
+    let Excerpt { rows: listed, more } = Excerpt::of(wanted, page.size);
+    let rows = listed.into_iter().filter_map(|(id, view)| rows.row(id, view)).collect();
+    Excerpt { rows, more }
+}
+
+/// What the rows of a page have in common.
+struct Rows<'a> {
+    global: &'a Global,
+    snapshot: &'a Snapshot,
+    subject: Option<&'a Subject>,
+    at: Timestamp,
+    /// The active users, sorted, whom these groups reach: many portfolios are granted to the same.
+    reached: BTreeMap<BTreeSet<u32>, Vec<u32>>,
+}
+
+/// For how many sets of groups it is kept whom they reach: each may be as long as the organization
+/// is large.
+const MOST_REACHED: usize = 16;
+
+impl Rows<'_> {
+    /// Whether and why a portfolio is listed; to the system everything is.
+    fn view(&self, id: &PortfolioId) -> Option<View> {
+        match self.subject {
+            Some(subject) => view_of(self.global, self.snapshot, subject, id.as_str(), self.at),
+            None => Some(View::Administered),
+        }
+    }
+
+    /// The row of a portfolio that is listed as `view`; none if there is no such.
+    fn row(&mut self, id: &PortfolioId, view: View) -> Option<PortfolioRow> {
+        let (global, snapshot, at) = (self.global, self.snapshot, self.at);
+        let found = snapshot.portfolio(id.as_str())?;
+        let roles = self.subject.map(|subject| roles(snapshot, subject, found, at));
+        Some(PortfolioRow {
+            id: id.clone(),
+            view,
+            roles: roles.unwrap_or_default(),
+            visibility: found.visibility,
+            managers: managers(global, snapshot, found, |granted| granted.period.contains(at)),
+            member_count: self.member_count(found),
+        })
+    }
+
+    fn member_count(&mut self, portfolio: &Portfolio) -> usize {
+        let (global, snapshot, at) = (self.global, self.snapshot, self.at);
+        let is_group = |granted: &Granted| {
+            snapshot.party(granted.subject).is_some_and(|party| party.node.is_some())
+        };
+        let is_member = |id: &u32| {
+            snapshot.party(*id).is_some_and(|party| active_user(global, party).is_some())
+        };
+        let in_force = || portfolio.grants().filter(move |granted| granted.period.contains(at));
+        let groups = in_force().filter(is_group).map(|granted| granted.subject).collect();
+        if self.reached.len() == MOST_REACHED && !self.reached.contains_key(&groups) {
+            self.reached.clear();
+        }
+        let through_groups = self.reached.entry(groups).or_insert_with(|| {
+            let reached = snapshot.reached_by(in_force().filter(is_group));
+            reached.into_iter().filter(is_member).collect()
+        });
+        let named = in_force().map(|granted| granted.subject).filter(is_member);
+        let besides: BTreeSet<u32> =
+            named.filter(|id| through_groups.binary_search(id).is_err()).collect();
+        through_groups.len() + besides.len()
+    }
 }
 
 /// Whether and why the portfolio is listed to the subject (VIS-2, VIS-4, DIR-7).
@@ -168,17 +216,6 @@ fn managers(
     let parties = granted.filter(counts).filter_map(|granted| snapshot.party(granted.subject));
     let users: BTreeSet<&UserId> = parties.filter_map(|party| active_user(global, party)).collect();
     users.into_iter().cloned().collect()
-}
-
-fn member_count(
-    global: &Global,
-    snapshot: &Snapshot,
-    portfolio: &Portfolio,
-    at: Timestamp,
-) -> usize {
-    let reached = snapshot.reached_by(portfolio.grants().filter(|g| g.period.contains(at)));
-    let parties = reached.into_iter().filter_map(|id| snapshot.party(id));
-    parties.filter(|party| active_user(global, party).is_some()).count()
 }
 
 fn roles(

@@ -43,7 +43,8 @@ struct Row {
 
 /// The grants are read in the order of the index and stop where the page is full; the fences
 /// (`OFFSET 0`) keep the planner from joining whole tables first, which would cost each page as
-/// much as the whole list. Who is what: `$1` portfolio, `$2`, `$3` the last row of the page before,
+/// much as the whole list. Of ended members whom the organization knows no more nothing is told but
+/// who they were: what has become of them since is others' to tell. Who is what: `$1` portfolio, `$2`, `$3` the last row of the page before,
 /// `$4` now, `$5` to `$8` the filter, `$9` the size.
 const MEMBERS: &str = r#"
     SELECT m.subject_kind, m.subject_id, p.display_name, p.email, p.company,
@@ -73,7 +74,19 @@ const MEMBERS: &str = r#"
                coalesce(o.display_name, '') AS company,
                coalesce(u.deactivated, s.deactivated) AS deactivated
         FROM (SELECT m.subject_id COLLATE "default" AS id) AS i
-        LEFT JOIN users AS u ON m.rank = 0 AND u.id = i.id
+        LEFT JOIN users AS u ON m.rank = 0 AND u.id = i.id AND (m.state <> 'ended' OR EXISTS (
+            SELECT FROM portfolios AS t
+            WHERE t.id = $1 AND (
+                u.home_organization = t.organization
+                OR EXISTS (SELECT FROM site_roles AS r
+                           WHERE r.user_id = u.id AND r.organization = t.organization)
+                OR EXISTS (SELECT FROM group_members AS k JOIN groups AS o ON o.id = k.group_id
+                           WHERE k.member_kind = 'user' AND k.member_id = u.id
+                             AND o.organization = t.organization)
+                OR EXISTS (SELECT FROM grants AS x
+                           WHERE x.subject_kind = 'user' AND x.subject_id = u.id
+                             AND x.revoke_time IS NULL AND coalesce(x.expire_time > $4, true)
+                             AND x.organization = t.organization))))
         LEFT JOIN organizations AS o ON o.id = u.home_organization
         LEFT JOIN groups AS g ON m.rank = 1 AND g.id = i.id
         LEFT JOIN service_accounts AS s ON m.rank = 2 AND s.id = i.id

@@ -38,6 +38,7 @@ const KNOWING: &str = "
       UNION ALL
         SELECT organization FROM grants
         WHERE subject_kind = $1 AND subject_id = $2 AND revoke_time IS NULL
+          AND coalesce(expire_time > now(), true)
     ) ORDER BY id";
 
 #[derive(QueryableByName)]

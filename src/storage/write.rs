@@ -94,6 +94,8 @@ pub struct Write {
 
 /// How long a write waits for its turn on a scope.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// Who did what another organization did to an account that both know, in the trail of this one.
+const ELSEWHERE: &str = "elsewhere";
 /// How often a write is tried before it is given up.
 const ATTEMPTS: u32 = 6;
 
@@ -310,6 +312,12 @@ impl Write {
                 _ => None,
             };
             let present = |value: Value| Some(value).filter(|value| !value.is_null());
+            // An organization is told who did it only if it is theirs to reach (AUT-2).
+            let reached = match &change.scope {
+                Scope::Global => true,
+                Scope::Organization(id) => context.principal.caller.reaches(id),
+            };
+            let told = |text: &'_ str| if reached { text.to_owned() } else { ELSEWHERE.to_owned() };
             Ok((
                 (
                     change_log::shard.eq(shard.number()),
@@ -321,9 +329,9 @@ impl Write {
                     change_log::keys.eq(keys),
                 ),
                 (
-                    change_log::caller.eq(context.principal.caller.id()),
-                    change_log::actor.eq(actor.as_str()),
-                    change_log::request_id.eq(context.request_id.as_str()),
+                    change_log::caller.eq(told(context.principal.caller.id())),
+                    change_log::actor.eq(told(&actor)),
+                    change_log::request_id.eq(told(&context.request_id)),
                     change_log::at.eq(at),
                     change_log::before.eq(present(change.before)),
                     change_log::after.eq(present(change.after)),

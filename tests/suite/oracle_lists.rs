@@ -137,10 +137,10 @@ impl Model {
         if self.portfolio(&q.portfolio).is_none() {
             return Vec::new();
         }
-        let of_another = q.author.as_ref().is_some_and(|author| *author != q.subject);
+        let is_author = q.author.as_ref().is_some_and(|author| *author == q.subject);
         let helps = |key: &&str| match self.table(key).get(&q.permission) {
             Some(Reach::Any) => true,
-            Some(Reach::Own) => !of_another,
+            Some(Reach::Own) => is_author,
             None => false,
         };
         let keys: BTreeSet<&str> = self.roles.iter().map(|role| role.key.as_str()).collect();

@@ -143,11 +143,17 @@ fn acc_8_nobody_is_named_where_no_role_would_help() {
         ("user:ext", "epic.link", None, Reason::NoAccess),
         ("group:elsewhere", "portfolio.view", None, Reason::SubjectUnknown),
         ("user:ext", "comment.edit", Some("user:max"), Reason::NoAccess),
+        ("user:ext", "comment.edit", None, Reason::NoAccess),
     ] {
         assert_eq!(ask(who, permission, author, reason), Givers::default(), "{who} {permission}");
     }
     let own = ask("user:ext", "comment.edit", Some("user:ext"), Reason::NoAccess);
     assert_eq!(named(&own), [("ada", true), ("max", false)], "a role gives what is own");
+    let helpful = |author| explained(&world, "user:ext", "comment.edit", author).roles;
+    assert_eq!(keys(&helpful(Some("user:ext"))), ["contributor", "manager"]);
+    for author in [None, Some("user:max")] {
+        assert_eq!(helpful(author), [], "the check needs any: {author:?}");
+    }
     let ann = subject("user:ann");
     let query = Query {
         subject: &ann,

@@ -110,6 +110,36 @@ fn vis_10_a_row_has_roles_managers_and_distinct_active_members() {
 }
 
 #[test]
+fn vis_10_the_rows_of_a_page_count_their_members_each_for_itself() {
+    let letters = ('a'..='e').map(|letter| format!("group:{letter}"));
+    let groups: Vec<String> = letters.collect();
+    let member = |n: usize| {
+        let inside = groups.iter().skip(n).map(|group| group.trim_start_matches("group:"));
+        knows(&format!("user:u{n}"), HOME, &inside.collect::<Vec<_>>())
+    };
+    let mut subjects: Vec<SubjectFact> = (0..groups.len()).map(member).collect();
+    subjects.extend(groups.iter().map(|group| knows(group, HOME, &[])));
+    // Every set of the groups, so more than are kept, each set twice; `u0` is in all of them.
+    let grants = |set: usize| {
+        let inside = groups.iter().enumerate().filter(|(n, _)| set >> n & 1 == 1);
+        let mut grants: Vec<_> = inside.map(|(_, group)| grant(group, "viewer")).collect();
+        grants.extend([grant("user:u0", "viewer"), grant("user:gone", "viewer")]);
+        grants
+    };
+    let portfolios = (0..64).map(|n| on(&format!("p{n:02}"), Visibility::Private, grants(n / 2)));
+    let world = world(subjects, portfolios.collect());
+    let (g, s, at) = (&world.global, &world.snapshot, Timestamp(NOW));
+    let rows = listed_portfolios(g, s, None, None, at, &first(100)).rows;
+    // Group number n has the users up to number n, and the largest group has the others' as well.
+    let expected = |n: u32| (u32::BITS - (n / 2).leading_zeros()).max(1) as usize;
+    let counts: Vec<usize> = rows.iter().map(|row| row.member_count).collect();
+    assert_eq!(counts, (0..64).map(expected).collect::<Vec<_>>());
+    for row in &rows {
+        assert_eq!(portfolio_row(g, s, None, row.id.as_str(), at).as_ref(), Some(row));
+    }
+}
+
+#[test]
 fn acc_9_pages_go_on_behind_the_last_row() {
     let world = four();
     let ann = subject("user:ann");

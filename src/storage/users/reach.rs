@@ -17,7 +17,8 @@ const KNOWN: &str = "
                     AND g.organization = ANY ($2))
        OR EXISTS (SELECT FROM grants AS g
                   WHERE g.subject_kind = 'user' AND g.subject_id = s.id
-                    AND g.revoke_time IS NULL AND g.organization = ANY ($2))";
+                    AND g.revoke_time IS NULL AND coalesce(g.expire_time > now(), true)
+                    AND g.organization = ANY ($2))";
 
 const CONCERNED: &str = "
     SELECT home_organization AS organization FROM users
@@ -58,7 +59,7 @@ impl Transaction {
     }
 
     /// Whether one of the organizations knows a user: as at home, by a site role, as a member of a
-    /// group, or by a grant that nobody has ended.
+    /// group, or by a grant that has not ended.
     ///
     /// # Errors
     /// The database cannot be asked.
