@@ -107,7 +107,7 @@ impl App {
     ///
     /// # Errors
     /// No such organization; an actor who does not administer it; another state than the etag's; an
-    /// administrator who does not exist, is at home elsewhere or deactivated; no administrator left.
+    /// administrator who does not exist, is at home elsewhere or deactivated; none left.
     pub async fn update_organization(
         &self,
         context: &WriteContext,

@@ -87,7 +87,7 @@ impl Transaction {
         rows.into_iter().map(permission).collect()
     }
 
-    /// Whether the users are deactivated. A user who is not there is not: an earlier one of the same
+    /// Whether the users are deactivated. One who is not there is not: an earlier one of the same
     /// id may have been (DIR-9).
     async fn statuses(&mut self, ids: &[&str]) -> Result<Vec<(UserId, bool)>, Error> {
         if ids.is_empty() {
