@@ -94,8 +94,10 @@ async fn evt_1_each_write_to_the_directory_leaves_exactly_its_events() {
         site_role: SiteRole::Viewer.into(),
         ..Default::default()
     };
-    let events = write!("SetSiteRole", "7", request);
-    assert_eq!(events, ["site_role.set ben acme loopback user:ops new"]);
+    // For administrators, whom nobody has named yet, or for nobody in particular.
+    let request = v1::SetSiteRoleRequest { request_id: "7".to_owned(), ..request };
+    let events = call(&server, &on("SetSiteRole"), None, &request, "7").await;
+    assert_eq!(events, ["site_role.set ben acme loopback system new"]);
 
     let core = v1::Group { id: "core".to_owned(), organization: "acme".to_owned(), ..group() };
     let request = v1::UpsertGroupRequest { group: Some(core), ..Default::default() };

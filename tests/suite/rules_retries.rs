@@ -5,7 +5,7 @@ use prost::Message as _;
 use tonic::Code;
 
 use crate::authorization::message;
-use crate::calls::{adding, execute, number, portfolio};
+use crate::calls::{adding, execute, number, portfolio, service_account};
 use crate::harness::{TestServer, fields, refusal, subject};
 use crate::raw;
 
@@ -18,11 +18,13 @@ async fn server() -> TestServer {
         .user("owner")
         .user("fresh")
         .user("idle")
+        .user("never-roadmap")
         .group("core", &[])
         .portfolio("roadmap")
         .owned_by("owner")
         .with("user:ann", "viewer")
         .await;
+    service_account(&server.database.url, "idle").await;
     server
 }
 
