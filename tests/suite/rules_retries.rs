@@ -20,6 +20,7 @@ async fn server() -> TestServer {
         .user("idle")
         .user("never-roadmap")
         .group("core", &[])
+        .group("old-roadmap", &[])
         .portfolio("roadmap")
         .owned_by("owner")
         .with("user:ann", "viewer")
