@@ -78,24 +78,31 @@ pub enum NoKeySet {
     /// PEM, but not of public keys.
     #[error("has a PEM block that is no public key of RSA, P-256 or Ed25519")]
     Pem,
+    /// Nothing could be verified by it.
+    #[error("has no key of RSA, P-256 or Ed25519 that verifies signatures")]
+    Empty,
     /// Too many keys.
     #[error("has more than {MAX_KEYS} keys")]
     TooMany,
 }
 
-/// The keys that are trusted at one time.
-#[derive(Debug, Default, PartialEq)]
+/// The keys that are trusted at one time, at least one.
+#[derive(Debug, PartialEq)]
 pub(super) struct KeySet {
     keys: Vec<std::sync::Arc<Key>>,
 }
 
 impl KeySet {
     /// Reads a JWK set, or PEM. Keys of a set that verify none of our algorithms are left out, as
-    /// the set may be meant for others too.
+    /// the set may be meant for others too. A set that has no others is an issuer's mistake far
+    /// more often than its wish that nobody calls.
     pub(super) fn parse(content: &[u8]) -> Result<Self, NoKeySet> {
         let text = std::str::from_utf8(content).map_err(|_| NoKeySet::Form)?;
         let is_pem = text.trim_start().starts_with(PEM_BEGIN);
         let keys = if is_pem { of_pem(text)? } else { of_json(text)? };
+        if keys.is_empty() {
+            return Err(NoKeySet::Empty);
+        }
         if keys.len() > MAX_KEYS {
             return Err(NoKeySet::TooMany);
         }
@@ -107,13 +114,18 @@ impl KeySet {
         self.keys.len()
     }
 
+    /// Whether a key has this id.
+    pub(super) fn has(&self, kid: &str) -> bool {
+        self.keys.iter().any(|key| key.kid.as_deref() == Some(kid))
+    }
+
     /// The keys that a token with this key id, or without one, may be of. Keys without an id, such
     /// as those of PEM, answer to any id that no key has.
     pub(super) fn named<'k>(
         &'k self,
         kid: Option<&'k str>,
     ) -> impl Iterator<Item = &'k std::sync::Arc<Key>> {
-        let known = self.keys.iter().any(|key| key.kid.as_deref() == kid);
+        let known = kid.is_some_and(|kid| self.has(kid));
         self.keys.iter().filter(move |key| match kid {
             None => true,
             Some(_) if known => key.kid.as_deref() == kid,

@@ -12,7 +12,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use tokio_util::sync::CancellationToken;
 
 use super::claims::{Claims, Expected, Validity};
-use super::jwks::Key;
+use super::jwks::{Key, KeySet};
 use super::keys::{Keys, Options};
 use super::source::Unreadable;
 use super::{Issuer, Refused};
@@ -118,36 +118,35 @@ impl Tokens {
     /// The key that has signed the token. If none has its key id, the keys may have changed since
     /// they were read.
     async fn signer(&self, parts: &Parts<'_>) -> Result<Arc<Key>, Refused> {
-        match self.known_signer(parts) {
-            Some(found) => found,
-            None => {
-                self.keys.refreshed().await;
-                let rejected =
-                    || Refused::Rejected("the token is of an unknown key (`kid`)".into());
-                match self.known_signer(parts) {
-                    Some(found) => found,
-                    None if self.keys.current().is_some() => Err(rejected()),
-                    None => Err(Refused::KeysUnavailable),
-                }
-            }
+        let before = Option::clone(&self.keys.current());
+        if let Some(found) = before.as_deref().and_then(|set| known_signer(set, parts)) {
+            return found;
         }
+        self.keys.refreshed().await;
+        let now = Option::clone(&self.keys.current());
+        let set = now.as_ref().ok_or(Refused::KeysUnavailable)?;
+        // Signatures take long to verify: the same keys are not tried twice.
+        let same = before.is_some_and(|before| Arc::ptr_eq(&before, set));
+        let found = if same { None } else { known_signer(set, parts) };
+        found.unwrap_or_else(|| Err(Refused::Rejected(UNKNOWN_KEY.into())))
     }
+}
 
-    /// None if no known key can be meant.
-    fn known_signer(&self, parts: &Parts<'_>) -> Option<Result<Arc<Key>, Refused>> {
-        let set = self.keys.current();
-        let mut meant = set.as_ref()?.named(parts.kid.as_deref()).peekable();
-        meant.peek()?;
-        let mut fitting = meant.filter(|key| key.fits(parts.algorithm)).peekable();
-        if fitting.peek().is_none() {
-            let message = "`alg` of the token does not fit the key that it names";
-            return Some(Err(Refused::Rejected(message.into())));
-        }
-        let message = parts.message.as_bytes();
-        let signer = fitting.find(|key| key.verifies(parts.signature, message)).cloned();
-        let wrong = || Refused::Rejected("the signature of the token is wrong".into());
-        Some(signer.ok_or_else(wrong))
+/// None if the set does not tell: no key has the id that the token names, and none without an id,
+/// which any could be meant by, has signed it.
+fn known_signer(set: &KeySet, parts: &Parts<'_>) -> Option<Result<Arc<Key>, Refused>> {
+    let kid = parts.kid.as_deref();
+    let message = parts.message.as_bytes();
+    let mut fitting = set.named(kid).filter(|key| key.fits(parts.algorithm)).peekable();
+    let fits = fitting.peek().is_some();
+    if let Some(signer) = fitting.find(|key| key.verifies(parts.signature, message)) {
+        return Some(Ok(Arc::clone(signer)));
     }
+    if kid.is_some_and(|kid| !set.has(kid)) {
+        return None;
+    }
+    let wrong = if fits { WRONG_SIGNATURE } else { UNFIT_ALGORITHM };
+    Some(Err(Refused::Rejected(wrong.into())))
 }
 
 impl<'t> Parts<'t> {
@@ -178,6 +177,10 @@ impl<'t> Parts<'t> {
 
 const NO_JWT: &str = "the credential is no JWT: three parts of base64url, separated by dots";
 const NO_ALGORITHM: &str = "`alg` of the token must be `RS256`, `ES256` or `EdDSA`";
+const UNKNOWN_KEY: &str = "the token is of an unknown key: none has its `kid`, and none without an \
+                           id has signed it";
+const UNFIT_ALGORITHM: &str = "`alg` of the token does not fit the key that it names";
+const WRONG_SIGNATURE: &str = "the signature of the token is wrong";
 const NO_CLAIMS: &str = "the claims of the token are not readable, or one has a wrong type";
 
 fn decode<T: DeserializeOwned>(part: &str) -> Option<T> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::{ArcSwapOption, Guard};
-use metrics::{counter, describe_counter};
+use metrics::{counter, describe_counter, describe_gauge, gauge};
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use super::source::{Reader, Source, Unreadable};
 use crate::clock::Clock;
 
 const LOADS: &str = "portcullis_key_loads_total";
+const READ: &str = "portcullis_keys_read_seconds";
 
 /// How the source of the keys is followed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +77,7 @@ impl Keys {
         background: CancellationToken,
     ) -> Result<Arc<Self>, Unreadable> {
         describe_counter!(LOADS, "Reads of the keys that verify tokens, by outcome");
+        describe_gauge!(READ, "When the keys were last read with success, seconds since 1970");
         let reader = Reader::new(&source)?;
         let (set, wanted) = (ArcSwapOption::empty(), Notify::new());
         let rounds = watch::Sender::default();
@@ -171,6 +173,14 @@ impl Keys {
         let read = timeout(self.options.fetch_timeout, self.reader.read()).await;
         let outcome = read.unwrap_or(Err(Unreadable::Timeout)).map(|set| self.publish(set));
         counter!(LOADS, "outcome" => *outcome.as_ref().unwrap_or(&"failed")).increment(1);
+        if outcome.is_ok() {
+            let seconds = self.clock.read().wall.0.div_euclid(1_000);
+            #[allow(
+                clippy::cast_precision_loss,
+                reason = "a gauge is a float; exact to the year 10^8"
+            )]
+            gauge!(READ).set(seconds as f64);
+        }
         self.rounds.send_modify(|rounds| rounds.ended += 1);
         outcome.map(|_| ())
     }

@@ -117,7 +117,7 @@ pub(crate) struct ClientArguments {
 
 impl ClientArguments {
     async fn connect(&self) -> Result<Client, Failure> {
-        let (token, tls) = (self.credential.token()?, self.tls()?);
+        let (token, tls) = (self.credential.token(&self.server)?, self.tls()?);
         let client = Client::connect(&self.server, self.actor.as_ref(), &tls).await?;
         Ok(match token {
             Some(token) => client.with_token(&token)?,
@@ -244,11 +244,15 @@ mod tests {
     fn every_flag_is_also_an_environment_variable() {
         let command = Cli::command();
         for subcommand in command.get_subcommands() {
+            let mut arguments = subcommand.get_arguments();
+            let is_client = arguments.any(|argument| argument.get_long() == Some("server"));
             for argument in subcommand.get_arguments() {
                 let Some(long) = argument.get_long().filter(|long| *long != "help") else {
                     continue;
                 };
-                let name = format!("PORTCULLIS_{}", long.to_uppercase().replace('-', "_"));
+                // What a server is permitted, its clients in the same environment are not.
+                let name = if is_client && long == "insecure" { "client-insecure" } else { long };
+                let name = format!("PORTCULLIS_{}", name.to_uppercase().replace('-', "_"));
                 let variable = argument.get_env().and_then(|name| name.to_str());
                 assert_eq!(variable, Some(name.as_str()), "--{long}");
             }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use tonic::metadata::AsciiMetadataValue;
@@ -40,6 +41,22 @@ pub struct Client {
     actor: Option<AsciiMetadataValue>,
     /// `Bearer ...`, marked as sensitive.
     authorization: Option<AsciiMetadataValue>,
+}
+
+/// Whether nobody can read along on the way to a server, as [`Client::connect`] takes its address:
+/// the connection is encrypted, or does not leave this machine. Of an address that is none, no.
+#[must_use]
+pub fn is_private(server: &str) -> bool {
+    let plain = match server.split_once("://") {
+        Some(("https", _)) => return true,
+        Some(("http", rest)) => rest,
+        Some(_) => return false,
+        None => server,
+    };
+    let Ok(uri) = format!("http://{plain}").parse::<http::Uri>() else { return false };
+    let host = uri.host().unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// A call that did not succeed, told as a person would want it.
@@ -373,6 +390,35 @@ mod tests {
         let status = Status::with_error_details(Code::NotFound, "no `apollo`", info);
         let error = CallError::from_status(&status);
         assert!(error.to_string().contains("\nhint: it may also be"), "{error}");
+    }
+
+    #[test]
+    fn a_connection_is_private_if_it_is_encrypted_or_stays_here() {
+        for private in [
+            "https://portcullis.example:50051",
+            "http://127.0.0.1:50051",
+            "http://127.9.9.9",
+            "http://[::1]:50051",
+            "http://LocalHost:50051",
+            "localhost:50051",
+            "127.0.0.1:50051",
+        ] {
+            assert!(is_private(private), "{private}");
+        }
+        for open in [
+            "http://portcullis.example:50051",
+            "portcullis.example:50051",
+            "http://10.0.0.1",
+            "http://0.0.0.0:50051",
+            "http://[2001:db8::1]:50051",
+            "http://localhost.example",
+            "http://localhost@portcullis.example",
+            "http://127.0.0.1.example",
+            "ftp://localhost",
+            "",
+        ] {
+            assert!(!is_private(open), "{open}");
+        }
     }
 
     #[tokio::test]

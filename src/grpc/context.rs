@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use http::HeaderMap;
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -23,6 +24,28 @@ const TIMEOUT: &str = "grpc-timeout";
 const MAX_REQUEST_ID_BYTES: usize = 128;
 /// How much of the time a client waits is kept for the way of the answer, at the most.
 const RETURN_TIME: Duration = Duration::from_millis(20);
+
+/// When a call came, and for how long its client waits from then on: what is done before the call
+/// is read, such as finding out who calls, takes of the same time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    time: Instant,
+    timeout: Option<Duration>,
+}
+
+impl Arrival {
+    /// Of a call that comes now.
+    pub(super) fn now(headers: &HeaderMap) -> Self {
+        let timeout = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+        Self { time: Instant::now(), timeout }
+    }
+
+    /// When the client stops waiting, less the way back; never later than `most` after the arrival.
+    pub(super) fn deadline(self, most: Duration) -> Instant {
+        let timeout = self.timeout.map_or(most, |given| given.min(most));
+        self.time + timeout.saturating_sub((timeout / 10).min(RETURN_TIME))
+    }
+}
 
 /// A request that writes: it can be known again by its id (BAD-3).
 pub(super) trait WriteRequest: Message {
@@ -72,8 +95,9 @@ write_requests! {
 /// The context of a read, and its message.
 pub(super) fn read<T>(request: Request<T>, most: Duration) -> Result<(Context, T), Refusal> {
     let (metadata, extensions, message) = request.into_parts();
+    let deadline = deadline(&extensions, most);
     let principal = principal(&metadata, extensions)?;
-    let context = Context { principal, deadline: deadline(&metadata, most) };
+    let context = Context { principal, deadline };
     Ok((context, message))
 }
 
@@ -83,13 +107,14 @@ pub(super) fn write<T: WriteRequest>(
     most: Duration,
 ) -> Result<(WriteContext, T), Refusal> {
     let (metadata, extensions, mut message) = request.into_parts();
+    let deadline = deadline(&extensions, most);
     let principal = principal(&metadata, extensions)?;
     let request_id = request_id(std::mem::take(message.request_id()))?;
     let context = WriteContext {
         fingerprint: fingerprint(&principal.actor, &message),
         principal,
         request_id,
-        deadline: deadline(&metadata, most),
+        deadline,
     };
     Ok((context, message))
 }
@@ -165,11 +190,10 @@ fn fingerprint<T: WriteRequest>(actor: &Actor, message: &T) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// When the client stops waiting, less the way back; never later than `most` from now.
-fn deadline(metadata: &MetadataMap, most: Duration) -> Instant {
-    let given = metadata.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
-    let timeout = given.map_or(most, |given| given.min(most));
-    Instant::now() + timeout.saturating_sub((timeout / 10).min(RETURN_TIME))
+/// By when to answer. The layer notes when a call came; one that did not pass it came now.
+fn deadline(extensions: &Extensions, most: Duration) -> Instant {
+    let arrival = extensions.get::<Arrival>().copied();
+    arrival.unwrap_or_else(|| Arrival::now(&HeaderMap::new())).deadline(most)
 }
 
 /// Reads `grpc-timeout`, as the gRPC protocol defines it; malformed ones count as none.
@@ -276,6 +300,22 @@ mod tests {
         assert!(request_id("a".repeat(129)).is_err());
         assert!(request_id("a\0".to_owned()).is_err());
         assert!(request_id("ä".to_owned()).is_err());
+    }
+
+    #[test]
+    fn the_time_before_a_call_is_read_is_the_clients_too() {
+        let most = Duration::from_secs(10);
+        let mut headers = HeaderMap::new();
+        headers.insert(TIMEOUT, "2S".parse().unwrap());
+        let mut arrival = Arrival::now(&headers);
+        arrival.time -= Duration::from_secs(1);
+        let mut request = Request::new(());
+        request.extensions_mut().insert(Caller::trusted());
+        request.extensions_mut().insert(arrival);
+        let deadline = read(request, most).unwrap().0.deadline;
+        assert_eq!(deadline, arrival.time + Duration::from_secs(2) - RETURN_TIME);
+        arrival.timeout = None;
+        assert_eq!(arrival.deadline(most), arrival.time + most - RETURN_TIME);
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::FutureExt as _;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
@@ -15,6 +16,7 @@ use http_body::Frame;
 use metrics::{Counter, counter, describe_counter};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
+use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
 use tonic::codegen::Bytes;
@@ -23,7 +25,7 @@ use tower::{Layer, Service};
 
 use super::access::{self, Access};
 use super::code::name;
-use super::context::ACTOR;
+use super::context::{ACTOR, Arrival};
 use super::{authenticate, status};
 use crate::authn::Authenticator;
 use crate::domain::caller::Caller;
@@ -33,6 +35,8 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 const REQUESTS: &str = "portcullis_requests_total";
 /// The most that the metadata of a call may have, names and values together (BAD-2).
 const MAX_METADATA_BYTES: usize = 16 * 1024;
+/// The longest that it may take to find out who calls, whatever the client's deadline.
+const MAX_ADMISSION: Duration = Duration::from_secs(10);
 
 /// Wraps the services of the server.
 #[derive(Clone)]
@@ -119,6 +123,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let arrival = Arrival::now(request.headers());
+        request.extensions_mut().insert(arrival);
         let uri = request.uri().clone();
         let calls = Arc::clone(&self.calls);
         // Who calls may take a moment to find out. The one that was found ready is used.
@@ -129,7 +135,7 @@ where
             // which discard a connection inside a transaction, and what no call leaves half
             // changed.
             let answer = AssertUnwindSafe(async {
-                match calls.admit(&mut request).await {
+                match calls.admit(&mut request, arrival).await {
                     Ok(()) => inner.call(request).await,
                     Err(refused) => Ok(refused.into_http()),
                 }
@@ -157,9 +163,12 @@ fn within_limit(metadata: &HeaderMap) -> Result<(), Refusal> {
 impl Calls {
     /// Finds out who calls, and whether they may call this at all. Nothing of the request's body
     /// has been looked at.
-    async fn admit(&self, request: &mut Request<Body>) -> Result<(), Status> {
+    async fn admit(&self, request: &mut Request<Body>, arrival: Arrival) -> Result<(), Status> {
         within_limit(request.headers())?;
-        authenticate::admit(&self.authenticator, request).await?;
+        // Keys may have to be fetched, for which a client need not have the time.
+        let admitted = authenticate::admit(&self.authenticator, request);
+        let admitted = timeout_at(arrival.deadline(MAX_ADMISSION), admitted).await;
+        admitted.map_err(|_| status::deadline_exceeded())??;
         let Some(caller) = request.extensions().get::<Caller>() else { return Ok(()) };
         // A method that nobody has, or of the services that are served beside ours.
         let Some(method) = self.methods.get(request.uri().path()) else { return Ok(()) };
@@ -298,6 +307,20 @@ mod tests {
         assert_eq!(reason(&ours).0, Code::Internal);
         let foreign = call("/other/Method", || Status::unimplemented("").into_http()).await;
         assert_eq!(reason(&foreign), (Code::Unimplemented, None));
+    }
+
+    #[tokio::test]
+    async fn what_a_call_reaches_knows_when_it_came() {
+        let answer = || Response::new(Body::empty());
+        let layer =
+            CallLayer::new(1_000, Authenticator::trusting(), CancellationToken::new());
+        let service = layer.layer(service_fn(move |request: Request<Body>| async move {
+            assert!(request.extensions().get::<Arrival>().is_some());
+            Ok::<_, Infallible>(answer())
+        }));
+        let request = Request::builder().uri(CHECK).body(Body::empty()).unwrap();
+        let response = service.oneshot(request).await.unwrap();
+        assert!(Status::from_header_map(response.headers()).is_none(), "no panic");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use futures::future::join_all;
 use portcullis::authn::{Authenticator, Issuer, Options, Refused, Source, Tokens};
 use portcullis::clock::Clock;
 use portcullis::domain::Timestamp;
+use serde_json::json;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::issuer::{AUDIENCE, ISSUER, KeyServer, TestKey, operator};
@@ -182,6 +183,8 @@ async fn aut_2_an_answer_that_is_no_key_set_changes_nothing() {
         ("302 Found", redirect.as_str(), b""),
         ("200 OK", "", b"<html>"),
         ("200 OK", "", b"{\"keys\": 7}"),
+        ("200 OK", "", b"{\"keys\": []}"),
+        ("200 OK", "", b"{\"keys\": [{\"kty\": \"oct\", \"k\": \"c2VjcmV0\"}]}"),
         ("200 OK", "", &long),
     ] {
         server.answer_with(status, headers, body);
@@ -192,9 +195,22 @@ async fn aut_2_an_answer_that_is_no_key_set_changes_nothing() {
         assert_eq!(gate.tell(&known.token(&operator(NOW + 1))).await, "accepted", "{status}");
     }
     assert_eq!(elsewhere.fetches(), 0, "nobody was sent elsewhere");
-    // An empty set is a set: all keys were removed.
-    server.answer(&[]);
+}
+
+#[tokio::test]
+async fn aut_2_a_key_without_an_id_does_not_stand_for_one_that_is_yet_to_be_fetched() {
+    let (nameless, named) = (TestKey::eddsa("any"), TestKey::eddsa("named"));
+    let mut jwk = nameless.jwk();
+    jwk.as_object_mut().unwrap().remove("kid");
+    let server = KeyServer::of(&[&nameless]);
+    server.answer_with("200 OK", "", json!({ "keys": [jwk] }).to_string().as_bytes());
+    let gate = Gate::new(&server, patient()).await;
+    assert_eq!(gate.tell(&token(&nameless)).await, "accepted", "whatever id it names");
+    server.answer(&[&named]);
+    assert_eq!(gate.tell(&token(&named)).await, "rejected", "the keys were just read");
+    assert_eq!(server.fetches(), 1);
     gate.clock.advance(COOLDOWN);
-    assert_eq!(gate.tell(&unknown).await, "rejected");
-    assert_eq!(gate.tell(&token(&known)).await, "rejected");
+    assert_eq!(gate.tell(&token(&named)).await, "accepted");
+    assert_eq!(server.fetches(), 2);
+    assert_eq!(gate.tell(&token(&nameless)).await, "rejected", "its key is gone");
 }

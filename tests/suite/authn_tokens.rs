@@ -303,7 +303,10 @@ async fn aut_2_a_file_that_changes_is_read_again_when_an_unknown_key_is_named() 
 #[tokio::test]
 async fn a_file_without_keys_is_told_at_the_start() {
     let private = crate::issuer::pem(b"secret", "PRIVATE KEY");
-    for content in [&b""[..], b"{}", b"keys", &private, b"\xff"] {
+    let useless = key_set(&[]);
+    let symmetric = br#"{"keys": [{"kty": "oct", "kid": "h", "k": "c2VjcmV0"}]}"#;
+    let empty = useless.as_bytes();
+    for content in [&b""[..], b"{}", b"keys", &private, b"\xff", empty, symmetric] {
         let (_folder, path) = crate::program::file("keys", content);
         let keys = Source::File(path);
         let issuer = Issuer { issuer: ISSUER.to_owned(), audience: AUDIENCE.to_owned(), keys };

@@ -18,11 +18,14 @@ async fn server() -> TestServer {
         .user("owner")
         .user("fresh")
         .user("idle")
+        .user("never-roadmap")
         .group("core", &[])
+        .group("old-roadmap", &[])
         .portfolio("roadmap")
         .owned_by("owner")
         .with("user:ann", "viewer")
         .await;
+    service_account(&server.database.url, "idle").await;
     server
 }
 
