@@ -10,9 +10,9 @@
 //! only take the current one, so there is no lock that a writer could hold. A write never touches
 //! the cache, not even its own process's: whoever needs it asks for at least its token.
 //!
-//! Where things are: what is known in `world`, who may be answered from it in `freshness`,
-//! waiting for what is not known yet in `holding`, the loop in `feed`, what one round reads in `round`, and makes of it in `changes`, loading in
-//! `load`.
+//! Where things are: what is known in `world`, who may be answered from it in `freshness`, waiting
+//! for what is not known yet in `holding`, the loop in `feed`, what one round reads in `round`, and
+//! makes of it in `changes`, loading in `load`.
 
 mod changes;
 mod feed;

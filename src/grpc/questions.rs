@@ -58,8 +58,8 @@ pub(super) fn batch(
     request: v1::BatchCheckPermissionsRequest,
     limits: &Limits,
 ) -> Result<BatchCheckPermissions, Refusal> {
-    let v1::BatchCheckPermissionsRequest { subject, permission, portfolio, items, consistency, at } =
-        request;
+    use v1::BatchCheckPermissionsRequest as Wire;
+    let Wire { subject, permission, portfolio, items, consistency, at } = request;
     parse::batch("items", items.len(), limits.max_batch)?;
     let mut violations = Violations::default();
     let subject = subject.map(|subject| parse::subject("subject", Some(&subject)));

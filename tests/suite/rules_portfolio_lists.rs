@@ -76,8 +76,7 @@ async fn server() -> TestServer {
         .owned_by("ann")
         .restricted()
         .await;
-    let given = server.given().organization("zenith").portfolio("b2").with_manager("zenith-owner");
-    given.await;
+    server.given().organization("zenith").portfolio("b2").await;
     server.system().add_group("zenith", "guests", "user:ben").await;
     server.system().add_member("b2", "group:guests", "viewer").await.unwrap();
     // Nothing is in memory yet that this could pass by.
