@@ -41,23 +41,26 @@ struct Row {
     deactivated: bool,
 }
 
-/// The grants are read in the order of the index and stop where the page is full; the fences
+/// The grants are read in the order of the index and stop where the page is full, so they are
+/// grouped by its columns and no other; the fences
 /// (`OFFSET 0`) keep the planner from joining whole tables first, which would cost each page as
 /// much as the whole list. Of ended members whom the organization knows no more nothing is told but
 /// who they were: what has become of them since is others' to tell. Who is what: `$1` portfolio, `$2`, `$3` the last row of the page before,
 /// `$4` now, `$5` to `$8` the filter, `$9` the size.
 const MEMBERS: &str = r#"
-    SELECT m.subject_kind, m.subject_id, p.display_name, p.email, p.company,
+    SELECT CASE m.rank WHEN 0 THEN 'user' WHEN 1 THEN 'group' ELSE 'service_account' END
+               AS subject_kind,
+           m.subject_id, p.display_name, p.email, p.company,
            coalesce(p.deactivated, false) AS deactivated
     FROM (
-        SELECT rank, subject_kind, subject_id,
+        SELECT rank, subject_id,
                CASE WHEN bool_or(active) THEN 'active'
                     WHEN bool_or(NOT ended) THEN 'scheduled' ELSE 'ended' END AS state,
                bool_or(role = $5 AND NOT ended) AS has_role,
                bool_or(role = $5) AS had_role
         FROM (
             SELECT CASE subject_kind WHEN 'user' THEN 0 WHEN 'group' THEN 1 ELSE 2 END AS rank,
-                   subject_kind, subject_id COLLATE "C" AS subject_id, role,
+                   subject_id COLLATE "C" AS subject_id, role,
                    revoke_time IS NOT NULL OR coalesce(expire_time <= $4, false) AS ended,
                    revoke_time IS NULL AND coalesce(start_time <= $4, true)
                        AND coalesce(expire_time > $4, true) AS active
@@ -65,7 +68,7 @@ const MEMBERS: &str = r#"
             WHERE portfolio = $1
               AND (CASE subject_kind WHEN 'user' THEN 0 WHEN 'group' THEN 1 ELSE 2 END,
                    subject_id COLLATE "C") > ($2, $3)) AS g
-        GROUP BY rank, subject_id, subject_kind
+        GROUP BY rank, subject_id
         ORDER BY rank, subject_id
         OFFSET 0) AS m,
     LATERAL (
