@@ -56,7 +56,7 @@ impl App {
         let only = request.organization.as_ref();
         let organizations = match only {
             Some(id) if !context.principal.caller.reaches(id) => Vec::new(),
-            Some(id) if memory.snapshot(id).is_some() => vec![id.clone()],
+            Some(id) if memory.is_open(id) => vec![id.clone()],
             _ => {
                 let (mut known, heads) =
                     self.organizations_knowing(context, &request.subject).await?;
@@ -69,9 +69,8 @@ impl App {
             }
         };
         let (token, request) = (memory.token.clone(), request.clone());
-        let work = move |gone: &CancellationToken| {
-            accessible(&memory, &organizations, &request, gone)
-        };
+        let work =
+            move |gone: &CancellationToken| accessible(&memory, &organizations, &request, gone);
         let found = aside(context, work).await??;
         Ok(Listed::of(found, token, |row| row.portfolio.clone()))
     }

@@ -91,8 +91,7 @@ impl App {
             }
         };
         let (token, request) = (memory.token.clone(), request.clone());
-        let work =
-            move |gone: &CancellationToken| listed(&memory, &organizations, &request, gone);
+        let work = move |gone: &CancellationToken| listed(&memory, &organizations, &request, gone);
         let rows = aside(context, work).await?;
         let Listed { rows, next, token } = Listed::of(rows, token, |row| row.id.clone());
         let rows = self.summaries(context, rows).await?;
@@ -130,16 +129,11 @@ impl App {
             return Err(Refusal::organization_not_found(id).into());
         }
         let memory = self.memory(context, requirement, &[]).await?;
-        let is_seen = match (memory.snapshot(id), memory.asker(None).actor) {
-            (Some(snapshot), Some(actor)) => policy::is_internal(snapshot, actor),
-            (Some(_), None) => true,
-            (None, _) => false,
-        };
-        if is_seen {
+        if memory.is_open(id) {
             return Ok(memory);
         }
-        // What the actor does not see is looked up like what is unknown, and not loaded for those
-        // who are unknown to it: by how long it takes nobody learns that it is there (VIS-4).
+        // Neither loaded nor waited for on behalf of those whom it does not know: by how long it
+        // takes nobody learns that it is there (VIS-4).
         let found = self.read(context, async |read| {
             let exists = read.organization_shard(id).await?.is_some();
             let knows = match context.principal.actor.subject() {

@@ -14,7 +14,7 @@ use crate::cache::{ColdCause, Requirement, World};
 use crate::domain::caller::Principal;
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp};
-use crate::policy::Snapshot;
+use crate::policy::{self, Snapshot};
 use crate::storage::{Failure, FeedHeads};
 
 /// A world, and who asks about it.
@@ -48,6 +48,15 @@ impl Memory {
 
     pub(super) fn snapshot(&self, organization: &OrganizationId) -> Option<&Arc<Snapshot>> {
         self.world.organization(organization.as_str()).map(|(snapshot, _)| snapshot)
+    }
+
+    /// Whether it holds the organization, and whoever asks is internal to it. Of others only the
+    /// primary says whether it exists for them: memory would answer sooner than of unknown ones.
+    pub(super) fn is_open(&self, organization: &OrganizationId) -> bool {
+        let is_inside = |snapshot: &Arc<Snapshot>| {
+            self.actor.as_ref().is_none_or(|actor| policy::is_internal(snapshot, actor))
+        };
+        self.snapshot(organization).is_some_and(is_inside)
     }
 
     pub(super) fn count_decisions(&self, decisions: usize) {
@@ -225,4 +234,34 @@ fn unanswered(cause: ColdCause) -> Error {
         }
     };
     error.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::sync::oneshot;
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::domain::caller::{Actor, Caller};
+
+    #[tokio::test]
+    async fn a_work_that_nobody_waits_for_any_more_is_told() {
+        let principal = Principal { caller: Caller::trusted(), actor: Actor::System };
+        let context = Context { principal, deadline: Instant::now() + Duration::from_secs(60) };
+        assert_eq!(aside(&context, CancellationToken::is_cancelled).await.ok(), Some(false));
+        let ((began, begins), (told, is_told)) = (oneshot::channel(), oneshot::channel());
+        let work = move |gone: &CancellationToken| {
+            began.send(()).expect("the test waits for it");
+            while !gone.is_cancelled() {
+                std::thread::yield_now();
+            }
+            told.send(()).expect("the test waits for it");
+        };
+        let waiting = tokio::spawn(async move { aside(&context, work).await.is_ok() });
+        begins.await.expect("it begins");
+        waiting.abort();
+        is_told.await.expect("it is told");
+    }
 }

@@ -35,7 +35,7 @@ issue tokens, and give the server its address with `--jwt-keys https://...`.
 
 3. Call it:
 
-     portcullis check user:ann portfolio.view roadmap --token-file setup.token
+     portcullis check user:ann portfolio.view hiring --token-file setup.token
 
 A service names what it may do (`--scope`) and where (`--organization`). Without either it is the
 token of a person, whose user id is the subject, and who may do what the rules give them:

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 use super::ids::{OrganizationId, ServiceAccountId, Subject, UserId};
 
@@ -16,6 +17,7 @@ pub struct Caller(Arc<Identity>);
 struct Identity {
     id: String,
     kind: CallerKind,
+    retries_as: String,
 }
 
 /// What a caller is, and so what it may do at all.
@@ -102,10 +104,31 @@ impl Caller {
     /// the kind of credential first, `service:planner`.
     #[must_use]
     pub fn new(id: String, kind: CallerKind) -> Self {
-        Self(Arc::new(Identity { id, kind }))
+        let retries_as = match &kind {
+            CallerKind::Service { organizations: Organizations::These(these), .. } => {
+                let mut hash = Sha256::new();
+                for organization in these {
+                    hash.update(organization.as_str());
+                    // No id contains a NUL: two lists cannot run into one another.
+                    hash.update([0]);
+                }
+                let short: String =
+                    hash.finalize().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+                format!("{id} in {short}")
+            }
+            _ => id.clone(),
+        };
+        Self(Arc::new(Identity { id, kind, retries_as }))
     }
 
-    /// Who it is, as the audit trail names it; request ids are per caller (BAD-3).
+    /// Whose request ids its own are (BAD-3): those of a service with another reach are others', so
+    /// that a credential that was narrowed gets no outcome from beyond its reach.
+    #[must_use]
+    pub fn retries_as(&self) -> &str {
+        &self.0.retries_as
+    }
+
+    /// Who it is, as the audit trail names it.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.0.id

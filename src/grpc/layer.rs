@@ -312,8 +312,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_call_reaches_knows_when_it_came() {
         let answer = || Response::new(Body::empty());
-        let layer =
-            CallLayer::new(1_000, Authenticator::trusting(), CancellationToken::new());
+        let layer = CallLayer::new(1_000, Authenticator::trusting(), CancellationToken::new());
         let service = layer.layer(service_fn(move |request: Request<Body>| async move {
             assert!(request.extensions().get::<Arrival>().is_some());
             Ok::<_, Infallible>(answer())

@@ -133,7 +133,8 @@ impl Rows<'_> {
             snapshot.party(*id).is_some_and(|party| active_user(global, party).is_some())
         };
         let in_force = || portfolio.grants().filter(move |granted| granted.period.contains(at));
-        let groups = in_force().filter(is_group).map(|granted| granted.subject).collect();
+        let groups: BTreeSet<u32> =
+            in_force().filter(is_group).map(|granted| granted.subject).collect();
         if self.reached.len() == MOST_REACHED && !self.reached.contains_key(&groups) {
             self.reached.clear();
         }

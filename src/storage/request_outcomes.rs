@@ -29,7 +29,7 @@ pub(super) async fn find(
     now: OffsetDateTime,
 ) -> Result<Option<Outcome>, Error> {
     let found = dsl::request_outcomes
-        .filter(request_outcomes::caller.eq(context.principal.caller.id()))
+        .filter(request_outcomes::caller.eq(context.principal.caller.retries_as()))
         .filter(request_outcomes::request_id.eq(&context.request_id))
         .filter(request_outcomes::create_time.gt(now - KEPT))
         .select((request_outcomes::fingerprint, request_outcomes::outcome, request_outcomes::token))
@@ -49,7 +49,7 @@ pub(super) async fn insert(
     now: OffsetDateTime,
 ) -> Result<bool, Error> {
     let values = (
-        request_outcomes::caller.eq(context.principal.caller.id()),
+        request_outcomes::caller.eq(context.principal.caller.retries_as()),
         request_outcomes::request_id.eq(&context.request_id),
         request_outcomes::fingerprint.eq(&context.fingerprint[..]),
         request_outcomes::outcome.eq(outcome),
@@ -63,7 +63,7 @@ pub(super) async fn insert(
     }
     // An outcome of the same id that is older than a day is over.
     let over = dsl::request_outcomes
-        .find((context.principal.caller.id(), &context.request_id))
+        .find((context.principal.caller.retries_as(), &context.request_id))
         .filter(request_outcomes::create_time.le(now - KEPT));
     diesel::delete(over).execute(connection).await?;
     Ok(insert().execute(connection).await? == 1)

@@ -148,6 +148,13 @@ async fn vis_10_vis_4_an_organization_that_does_not_know_the_actor_does_not_exis
         assert_eq!(refusal(ann.list(organization, Unspecified).await), unknown, "{organization}");
         assert_eq!(refusal(ann.unmanaged(organization).await), unknown, "{organization}");
     }
+    // Nor does it once it is in memory; ben, a guest there, is not inside either.
+    assert_eq!(server.system().listed("zenith", Unspecified).await, ["b2"]);
+    for actor in ["user:ann", "user:ben"] {
+        let answer = server.acting(actor).unmanaged("zenith").await;
+        assert_eq!(refusal(answer), unknown, "{actor}");
+    }
+    assert_eq!(server.acting("user:ben").listed("zenith", Unspecified).await, ["b2"]);
     assert_eq!(refusal(server.system().list("nowhere", Unspecified).await), unknown);
     assert_eq!(server.acting("user:nobody").listed("", Unspecified).await, [""; 0]);
     let status = server.system().list("", Mine).await.unwrap_err();

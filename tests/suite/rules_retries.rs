@@ -25,7 +25,6 @@ async fn server() -> TestServer {
         .owned_by("owner")
         .with("user:ann", "viewer")
         .await;
-    service_account(&server.database.url, "idle").await;
     server
 }
 

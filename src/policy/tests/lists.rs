@@ -121,7 +121,7 @@ fn vis_10_the_rows_of_a_page_count_their_members_each_for_itself() {
     subjects.extend(groups.iter().map(|group| knows(group, HOME, &[])));
     // Every set of the groups, so more than are kept, each set twice; `u0` is in all of them.
     let grants = |set: usize| {
-        let inside = groups.iter().enumerate().filter(|(n, _)| set >> n & 1 == 1);
+        let inside = groups.iter().enumerate().filter(|(n, _)| (set >> n) & 1 == 1);
         let mut grants: Vec<_> = inside.map(|(_, group)| grant(group, "viewer")).collect();
         grants.extend([grant("user:u0", "viewer"), grant("user:gone", "viewer")]);
         grants
