@@ -73,6 +73,7 @@ mod tests {
     }
 
     /// Organization `n` of three has every third portfolio; those divisible by four are hidden.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "as `merged` calls it")]
     fn part(n: &usize, page: &Page<PortfolioId>) -> Excerpt<(PortfolioId, Option<usize>)> {
         let numbers = (0..100).filter(|number| number % 3 == *n);
         let behind = |number: &usize| page.after.as_ref().is_none_or(|after| id(*number) > *after);

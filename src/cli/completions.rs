@@ -3,7 +3,7 @@
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
 
-use super::{Cli, Failure, Outcome, output};
+use super::{Cli, Outcome, output};
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
@@ -19,9 +19,9 @@ Examples:
   portcullis completions fish > ~/.config/fish/completions/portcullis.fish";
 
 /// Prints the script.
-pub(crate) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+pub(crate) fn run(arguments: &Arguments) -> Outcome {
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "portcullis", &mut script);
     output::line(String::from_utf8_lossy(&script).trim_end());
-    Ok(Outcome::Yes)
+    Outcome::Yes
 }

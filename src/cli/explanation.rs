@@ -168,8 +168,8 @@ fn route_json(route: &AccessRoute) -> Value {
 mod tests {
     use super::*;
 
-    fn at(text: &str) -> Option<prost_types::Timestamp> {
-        Some(text::time_message(text::parse_time(text).unwrap()))
+    fn at(text: &str) -> prost_types::Timestamp {
+        text::time_message(text::parse_time(text).unwrap())
     }
 
     fn route(route: Route, role: &str, state: AccessState, effect: RouteEffect) -> AccessRoute {
@@ -195,8 +195,8 @@ mod tests {
             routes: vec![
                 route(group(&["release-team", "eng"]), "contributor", active, RouteEffect::Allows),
                 AccessRoute {
-                    start_time: at("2030-01-01T00:00:00Z"),
-                    expire_time: at("2031-01-01T00:00:00Z"),
+                    start_time: Some(at("2030-01-01T00:00:00Z")),
+                    expire_time: Some(at("2031-01-01T00:00:00Z")),
                     ..route(
                         Route::Direct(true),
                         "manager",
@@ -248,7 +248,7 @@ mod tests {
         let giver = |user: &str, administrator| v1::Giver { user: user.to_owned(), administrator };
         let answer = v1::ExplainPermissionResponse {
             routes: vec![AccessRoute {
-                expire_time: at("2020-01-01T00:00:00Z"),
+                expire_time: Some(at("2020-01-01T00:00:00Z")),
                 ..route(
                     Route::Direct(true),
                     "viewer",

@@ -29,7 +29,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let serving = matches!(asked, Ok(Ok(true)));
     let late = "nobody has answered within two seconds";
     match asked {
-        Ok(Err(error)) => Failure::from(error).print(arguments.client.json),
+        Ok(Err(error)) => error.print(arguments.client.json),
         Err(_) => Failure::Text(late.to_owned()).print(arguments.client.json),
         Ok(Ok(_)) => {}
     }

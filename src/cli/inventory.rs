@@ -65,7 +65,9 @@ impl Inventory {
         let portfolios = futures::stream::iter(calls).buffered(CONCURRENCY);
         let portfolios = portfolios.inspect(|_| bar.inc(1)).try_collect().await?;
         bar.finish_and_clear();
-        groups.iter_mut().for_each(|held| held.members.sort_unstable());
+        for held in &mut groups {
+            held.members.sort_unstable();
+        }
         Ok(Self { organization: found, users, service_accounts, groups, portfolios })
     }
 

@@ -232,7 +232,7 @@ async fn run(command: Command, matches: &ArgMatches) -> Result<Outcome, Failure>
         }
         Command::Token(arguments) => token::run(&arguments),
         Command::Health(arguments) => health::run(&arguments).await,
-        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Completions(arguments) => Ok(completions::run(&arguments)),
     }
 }
 

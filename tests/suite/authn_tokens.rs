@@ -20,7 +20,7 @@ struct Gate {
     clock: Clock,
     keys: PathBuf,
     _folder: tempfile::TempDir,
-    _background: DropGuard,
+    _ending: DropGuard,
 }
 
 impl Gate {
@@ -35,8 +35,8 @@ impl Gate {
         let options = Options::default();
         let tokens = Tokens::start(issuer, &options, clock.clone(), background.clone()).await;
         let authenticator = Authenticator::demanding(Some(tokens.unwrap()), None, None);
-        let _background = background.drop_guard();
-        Self { authenticator, clock, keys, _folder: folder, _background }
+        let ending = background.drop_guard();
+        Self { authenticator, clock, keys, _folder: folder, _ending: ending }
     }
 
     async fn caller(&self, token: &str) -> Result<Caller, Refused> {

@@ -210,9 +210,7 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
 }
 
 fn directory_message(name: &str, id: &str) -> Vec<u8> {
-    let (group, organization) = (|| "core".to_owned(), || "acme".to_owned());
-    let (user, members) = (|| "fresh".to_owned(), || vec![subject("user:fresh")]);
-    let named = |id: String| v1::Group { id, organization: organization(), ..Default::default() };
+    let (user, organization) = (|| "fresh".to_owned(), || "acme".to_owned());
     match name {
         "CreateOrganization" => v1::CreateOrganizationRequest {
             organization: Some(v1::Organization {
@@ -289,6 +287,15 @@ fn directory_message(name: &str, id: &str) -> Vec<u8> {
             ..Default::default()
         }
         .encode_to_vec(),
+        _ => group_message(name, id),
+    }
+}
+
+fn group_message(name: &str, id: &str) -> Vec<u8> {
+    let (group, organization) = (|| "core".to_owned(), || "acme".to_owned());
+    let members = || vec![subject("user:fresh")];
+    let named = |id: String| v1::Group { id, organization: organization(), ..Default::default() };
+    match name {
         "UpsertGroup" => v1::UpsertGroupRequest {
             group: Some(v1::Group { display_name: id.to_owned(), ..named(format!("new-{id}")) }),
             ..Default::default()

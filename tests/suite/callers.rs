@@ -155,7 +155,7 @@ impl Table {
     /// The outcomes of an RPC, and to whom each happens.
     async fn row(&mut self, method: &raw::Method) -> Vec<(String, Vec<&'static str>)> {
         let mut row: Vec<(String, Vec<&str>)> = Vec::new();
-        let on_one = about_a_portfolio().iter().any(|on_one| *on_one == method.path);
+        let on_one = about_a_portfolio().contains(&method.path);
         let reads = ["/Get", "/List", "/Check", "/BatchCheck", "/Explain"];
         let reads = reads.iter().any(|verb| method.path.contains(verb));
         for at in 0..self.callers.len() {

@@ -26,7 +26,7 @@ fn generated() -> String {
     let portfolio = |n: usize| {
         let visibility = ["private", "restricted", "open"][n % 3];
         let end = ["", ", expire_time: 2040-01-01T00:00:00Z", ", start_time: 2039-01-01T00:00:00Z"];
-        let owner = if n % 2 == 0 { 16 } else { n };
+        let owner = if n.is_multiple_of(2) { 16 } else { n };
         format!(
             "  - id: p{n}\n    visibility: {visibility}\n    owner: u{owner}\n    grants:\n      \
              - {{subject: 'group:g{}', role: contributor}}\n      \

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use crate::calls::{HOUR, adding, connect, instant, now, question};
 use crate::harness::{Client, TestServer, fields, refusal, subject};
 
+#[allow(clippy::unnecessary_wraps, reason = "as the field of the request is")]
 fn consistent() -> Option<v1::Consistency> {
     Some(v1::Consistency { requirement: Some(Requirement::FullyConsistent(true)) })
 }

@@ -8,6 +8,7 @@ use tonic::{Code, Status};
 use crate::calls::{execute, texts};
 use crate::harness::{Client, TestServer, fields, refusal};
 
+#[allow(clippy::unnecessary_wraps, reason = "as the field of the request is")]
 fn consistent() -> Option<v1::Consistency> {
     Some(v1::Consistency { requirement: Some(Requirement::FullyConsistent(true)) })
 }

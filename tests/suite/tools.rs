@@ -28,7 +28,7 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     assert_eq!(status, 0, "scripts/{name}: {messages}");
     let path = path.trim();
     if path.is_empty() {
-        writeln!(std::io::stderr(), "left out: {}", messages.trim()).unwrap();
+        eprintln!("left out: {}", messages.trim());
         return None;
     }
     Some(PathBuf::from(path))

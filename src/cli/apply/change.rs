@@ -237,6 +237,10 @@ impl Change {
             (
                 Self::CreateUser(_) | Self::UpdateUser(..),
                 Self::CreateUser(_) | Self::UpdateUser(..),
+            )
+            | (
+                Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..),
+                Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..),
             ) => true,
             (Self::AddGroupMember { group, .. }, Self::AddGroupMember { group: other, .. }) => {
                 group == other
@@ -245,10 +249,6 @@ impl Change {
                 Self::RemoveGroupMember { group, .. },
                 Self::RemoveGroupMember { group: other, .. },
             ) => group == other,
-            (
-                Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..),
-                Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..),
-            ) => true,
             (
                 Self::AddMember { portfolio, terms, .. },
                 Self::AddMember { portfolio: other, terms: others, .. },
