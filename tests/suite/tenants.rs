@@ -31,7 +31,7 @@ const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "portcullis";
 const SEED: u64 = 20_261_122;
 /// How often each tenant calls each RPC.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 4;
 
 type Answer = Result<Vec<u8>, Status>;
 
@@ -210,8 +210,8 @@ struct Stage {
     rows: [Vec<String>; 2],
     /// What went wrong, by call.
     findings: BTreeMap<String, String>,
-    /// What was done at least once, by tenant and RPC.
-    done: BTreeSet<(usize, String)>,
+    /// The RPCs that did something at least once.
+    done: BTreeSet<String>,
 }
 
 impl Stage {
@@ -290,7 +290,7 @@ impl Stage {
         }
         let here = said(&self.contract, call.method, &answer);
         if answer.is_ok() && !here.contains("refusal={") {
-            self.done.insert((by, call.method.path.clone()));
+            self.done.insert(call.method.path.clone());
         }
         // The one difference there has to be: what the other holds is taken (DIR-2, VIS-4). Nothing
         // was written.
@@ -383,7 +383,7 @@ async fn aut_2_vis_4_two_tenants_neither_change_nor_reveal_one_another() {
         methods.shuffle(&mut maker.rng);
         for (method, by) in methods.iter().flat_map(|method| [(method, 0), (method, 1)]) {
             (maker.own, maker.other) = (TENANTS[by], TENANTS[1 - by]);
-            maker.trespassing = maker.rng.random_ratio(2, 3);
+            maker.trespassing = maker.rng.random_ratio(1, 2);
             let (message, actor) = (maker.message(&method.request), maker.actor());
             let call = Call { method, message, actor };
             if call.is_about_the_account_that_both_know(maker.own) {
@@ -393,11 +393,9 @@ async fn aut_2_vis_4_two_tenants_neither_change_nor_reveal_one_another() {
         }
     }
     let global = ["CreateOrganization", "RegisterPermission"];
-    let idle: Vec<_> = (0..2)
-        .flat_map(|by| methods.iter().map(move |method| (by, method.path.clone())))
-        .filter(|(_, path)| !global.iter().any(|name| path.ends_with(name)))
-        .filter(|call| !stage.done.contains(call))
-        .collect();
+    let mut idle: BTreeSet<_> = methods.iter().map(|method| method.path.clone()).collect();
+    idle.retain(|path| !global.iter().any(|name| path.ends_with(name)));
+    stage.done.iter().for_each(|path| drop(idle.remove(path)));
     let findings: Vec<_> =
         stage.findings.iter().map(|(call, what)| format!("{call} {what}")).collect();
     assert!(findings.is_empty(), "seed {SEED}:\n\n{}", findings.join("\n\n"));

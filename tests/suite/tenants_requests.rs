@@ -56,7 +56,7 @@ impl Maker<'_> {
 
     pub fn actor(&mut self) -> Option<String> {
         let kind = if self.one_in(4) { ("service_account", 's') } else { ("user", 'u') };
-        self.one_in(3).then(|| format!("{}:{}", kind.0, self.id(kind.1)))
+        self.one_in(5).then(|| format!("{}:{}", kind.0, self.id(kind.1)))
     }
 
     /// Whether a request has this field.
