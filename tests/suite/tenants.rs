@@ -162,6 +162,10 @@ fn say(contract: &Contract, name: &str, bytes: &[u8], text: &mut String) {
             continue;
         }
         write!(text, "{}=", field.name).expect("writes");
+        // A page of the trail ends at an instant, which no two servers share.
+        if field.name == "next_page_token" && name.ends_with(".ListAuditEventsResponse") {
+            continue;
+        }
         match (value, field.message.as_str()) {
             (Value::Number(number), _) => write!(text, "{number}").expect("writes"),
             (Value::Bytes(_), ".google.protobuf.Timestamp") => text.push_str("(time)"),
@@ -361,6 +365,9 @@ fn is_taken(answer: &Answer, said: &str) -> bool {
 }
 
 fn next_page(contract: &Contract, method: &Method, bytes: &[u8]) -> Option<String> {
+    if method.path.ends_with("/ListAuditEvents") {
+        return None;
+    }
     let fields = contract.fields(&method.response);
     let tag = fields.iter().find(|field| field.name == "next_page_token")?.tag;
     raw::read(bytes).into_iter().find_map(|field| match field {
@@ -395,7 +402,7 @@ async fn aut_2_vis_4_two_tenants_neither_change_nor_reveal_one_another() {
     let global = ["CreateOrganization", "RegisterPermission"];
     let mut idle: BTreeSet<_> = methods.iter().map(|method| method.path.clone()).collect();
     idle.retain(|path| !global.iter().any(|name| path.ends_with(name)));
-    stage.done.iter().for_each(|path| drop(idle.remove(path)));
+    idle.retain(|path| !stage.done.contains(path));
     let findings: Vec<_> =
         stage.findings.iter().map(|(call, what)| format!("{call} {what}")).collect();
     assert!(findings.is_empty(), "seed {SEED}:\n\n{}", findings.join("\n\n"));
