@@ -66,6 +66,8 @@ mod rules_users_lifecycle;
 mod rules_visibility;
 mod schema;
 mod serving;
+mod tenants;
+mod tenants_requests;
 mod tls;
 mod tools;
 mod two_processes;
