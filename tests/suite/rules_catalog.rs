@@ -65,7 +65,10 @@ async fn server() -> TestServer {
 }
 
 fn held(role: &v1::Role, permission: &str) -> Option<v1::Reach> {
-    role.permissions.iter().find(|held| held.permission == permission).map(v1::RolePermission::reach)
+    role.permissions
+        .iter()
+        .find(|held| held.permission == permission)
+        .map(v1::RolePermission::reach)
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ use rand::seq::IndexedRandom as _;
 use crate::raw::{Contract, Value};
 
 /// So many of each kind are there; as many names again half are free.
+/// What both organizations are called: as the company of a member it is seen by others (MEM-4), and
+/// no search is for it.
+pub const PLAIN: &str = "Plain";
 pub const FURNISHED: u32 = 4;
 
 pub fn mask(path: &str) -> prost_types::FieldMask {
@@ -153,6 +156,7 @@ impl Maker<'_> {
             }
             (_, "permission") => self.pick(&["portfolio.view", "members.view", "initiative.edit"]),
             ("CatalogPermission", "name") => "budget.approve".to_owned(),
+            ("Organization", "display_name") => PLAIN.to_owned(),
             (_, "display_name") => format!("secret-of-{}", self.own),
             (_, "type") => self.pick(&["plan", "board"]),
             (_, "search") => self.pick(&["e", "acme", "zeta", "secret"]),

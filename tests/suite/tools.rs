@@ -1,6 +1,5 @@
 //! Clients in other languages, which the tests run where their tools are.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
