@@ -215,8 +215,8 @@ async fn decide(
     }))
 }
 
-/// Those of the users who exist for the caller (AUT-2): whom this organization, or another in reach,
-/// knows. People of other organizations are as unknown as those who are nowhere.
+/// Those of the users who exist for the caller (AUT-2): whom this organization, or another in
+/// reach, knows. People of other organizations are as unknown as those who are nowhere.
 async fn existing_users(
     write: &mut Write,
     organization: &OrganizationId,

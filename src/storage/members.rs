@@ -42,11 +42,11 @@ struct Row {
 }
 
 /// The grants are read in the order of the index and stop where the page is full, so they are
-/// grouped by its columns and no other; the fences
-/// (`OFFSET 0`) keep the planner from joining whole tables first, which would cost each page as
-/// much as the whole list. Of ended members whom the organization knows no more nothing is told but
-/// who they were: what has become of them since is others' to tell. Who is what: `$1` portfolio, `$2`, `$3` the last row of the page before,
-/// `$4` now, `$5` to `$8` the filter, `$9` the size.
+/// grouped by its columns and no other; the fences (`OFFSET 0`) keep the planner from joining whole
+/// tables first, which would cost each page as much as the whole list. Of ended members whom the
+/// organization knows no more only the id is told: what has become of them is others' to tell. Who
+/// is what: `$1` portfolio, `$2`, `$3` the last row of the page before, `$4` now, `$5` to `$8` the
+/// filter, `$9` the size.
 const MEMBERS: &str = r#"
     SELECT CASE m.rank WHEN 0 THEN 'user' WHEN 1 THEN 'group' ELSE 'service_account' END
                AS subject_kind,

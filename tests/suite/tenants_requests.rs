@@ -114,6 +114,8 @@ impl Maker<'_> {
                         before.insert(name.to_owned(), text.clone());
                         Value::Bytes(text.into_bytes())
                     }
+                    // No view: the only one there is without an actor.
+                    (Type::Enum, "view") => Value::Number(0),
                     (Type::Enum | Type::Bool, _) => Value::Number(self.rng.random_range(1..=2)),
                     _ => Value::Number(self.rng.random_range(1..=3)),
                 };
