@@ -66,9 +66,12 @@ impl Maker<'_> {
     fn gives(&mut self, within: &str, field: &str) -> bool {
         match (within, field) {
             // What has no tenant, and what the clock would make different from run to run.
-            (_, "at" | "etag" | "start_time" | "expire_time" | "duration" | "from_time")
-            | (_, "until_time" | "create_time" | "update_time" | "item" | "author" | "kinds")
-            | (_, "picture_uri" | "preset" | "privacy_approval" | "reason")
+            (
+                _,
+                "at" | "etag" | "start_time" | "expire_time" | "duration" | "from_time"
+                | "until_time" | "create_time" | "update_time" | "item" | "author" | "kinds"
+                | "picture_uri" | "preset" | "privacy_approval" | "reason",
+            )
             | ("User" | "ServiceAccount", "status")
             | ("Portfolio", "state")
             | ("CatalogPermission", "may_be_own" | "internal_only" | "registered") => false,

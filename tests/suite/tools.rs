@@ -1,5 +1,6 @@
 //! Clients in other languages, which the tests run where their tools are.
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -27,7 +28,8 @@ pub fn installed(name: &str) -> Option<PathBuf> {
     assert_eq!(status, 0, "scripts/{name}: {messages}");
     let path = path.trim();
     if path.is_empty() {
-        eprintln!("left out: {}", messages.trim());
+        let mut told = std::io::stderr();
+        writeln!(told, "left out: {}", messages.trim()).unwrap();
         return None;
     }
     Some(PathBuf::from(path))
