@@ -1,7 +1,8 @@
 //! The wire: one file per service, each parse -> app -> render.
 //!
-//! To add an RPC: its messages in `proto/`, a function of its name in `app`, and here a method
-//! that parses, calls and renders; if it writes, a line in `context`. Only `status` makes errors.
+//! To add an RPC: its messages in `proto/`, its row in `access`, a function of its name in `app`,
+//! and here a method that parses, calls and renders; if it writes, a line in `context`. Only
+//! `status` makes errors.
 
 mod access;
 mod access_settings;
