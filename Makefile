@@ -16,7 +16,7 @@ run: ## build and start the server with a demo organization on its own PostgreSQ
 test: ## build and run every test
 	@$(POSTGRES) && scripts/grpcurl >/dev/null && scripts/python-client >/dev/null && cargo test
 
-bench: ## measure a check against an empty call
+bench: ## measure everything that docs/performance.md claims
 	@$(POSTGRES) && cargo bench
 
 lint: ## check formatting, clippy, the protos and the documentation

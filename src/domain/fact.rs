@@ -53,6 +53,40 @@ pub struct OrganizationFacts {
     pub portfolios: Vec<PortfolioFact>,
 }
 
+/// A part of an organization's facts. A large organization is read part by part, so that its rows
+/// are never all in memory at once; the parts may come in any order.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FactsPart {
+    /// Roles, each in one part only.
+    pub roles: Vec<RoleFact>,
+    /// How subjects stand to the organization, each in one part only.
+    pub standings: Vec<StandingFact>,
+    /// Who is directly in which group, each pair in one part only.
+    pub memberships: Vec<MembershipFact>,
+    /// Portfolios with all their grants, each in one part only.
+    pub portfolios: Vec<PortfolioFact>,
+}
+
+/// How a subject stands to the organization, apart from its groups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StandingFact {
+    /// Who.
+    pub subject: Subject,
+    /// As [`SubjectFact::standing`].
+    pub standing: Standing,
+    /// As [`SubjectFact::active`].
+    pub active: bool,
+}
+
+/// That a subject is directly in a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MembershipFact {
+    /// The group.
+    pub group: GroupId,
+    /// Who is in it.
+    pub member: Subject,
+}
+
 /// A role and what it permits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RoleFact {

@@ -19,6 +19,7 @@
 
 mod check;
 mod compile;
+mod compiler;
 mod evaluation;
 mod excerpt;
 mod explain;
@@ -37,6 +38,7 @@ mod source;
 mod tests;
 
 pub use check::{Decision, Query, Reason, check};
+pub use compiler::Compiler;
 pub use evaluation::RouteEffect;
 pub use excerpt::Excerpt;
 pub use explain::{ExplainedRoute, Explanation, Way, explain};

@@ -1,6 +1,5 @@
 //! The world that is asked about, written through the front door, and the server that holds it.
 
-use std::io::Read;
 use std::path::PathBuf;
 
 use portcullis::clock::Clock;
@@ -15,8 +14,8 @@ use portcullis::server::{Options, Server};
 use tonic::service::Routes;
 use tonic::transport::Channel;
 
-use super::Outcome;
 use super::empty::Empty;
+use super::{Outcome, child};
 
 pub const USERS: usize = 1_000;
 pub const PORTFOLIOS: usize = 100;
@@ -30,8 +29,7 @@ pub async fn serve(data_dir: PathBuf) -> Outcome<()> {
         Config { listen: "127.0.0.1:0".parse()?, data_dir: Some(data_dir), ..Config::default() };
     let options = Options { further: Routes::new(Empty), ..Options::default() };
     let running = Server::start_with(&config, Clock::system(), options).await?;
-    println!("{}", running.address());
-    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    child::ready(running.address()).await?;
     running.stop().await;
     Ok(())
 }

@@ -1,0 +1,65 @@
+//! This program started again, for what has to be measured in a process of its own. A child prints
+//! one line when it is ready, and ends when its standard input closes.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child as Process, Command, Stdio};
+
+use super::{Outcome, front_door};
+
+/// What tells a child from the measurement.
+pub const FLAG: &str = "--child";
+
+/// Runs as a child.
+pub async fn run(role: &str, arguments: &[&str]) -> Outcome<()> {
+    match (role, arguments) {
+        ("serve", [directory]) => front_door::serve(directory.into()).await,
+        _ => Err(format!("no child `{role}` with {} arguments", arguments.len()).into()),
+    }
+}
+
+/// Tells the parent that the child is ready, and waits until the parent is done with it.
+pub async fn ready(line: impl std::fmt::Display) -> Outcome<()> {
+    println!("{line}");
+    tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new())).await??;
+    Ok(())
+}
+
+/// A child that is ready. Dropping it ends it.
+pub struct Child {
+    process: Process,
+    /// The line that it printed.
+    pub line: String,
+}
+
+impl Child {
+    pub fn start(role: &str, arguments: &[&str]) -> Outcome<Self> {
+        let mut process = Command::new(std::env::current_exe()?)
+            .arg(FLAG)
+            .arg(role)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let output = process.stdout.take().ok_or("no output")?;
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line)?;
+        Ok(Self { process, line: line.trim().to_owned() })
+    }
+
+    /// CPU time that its threads have used, in nanoseconds.
+    pub fn cpu(&self) -> Outcome<u64> {
+        let mut total = 0;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {
+            let text = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            total += text.split_whitespace().next().ok_or("no schedstat")?.parse::<u64>()?;
+        }
+        Ok(total)
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        drop(self.process.stdin.take());
+        let _ended = self.process.wait();
+    }
+}

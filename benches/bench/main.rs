@@ -1,0 +1,60 @@
+//! Every figure that we claim, measured in one run: `make bench`, or `cargo bench -- decide cold` for
+//! some sections of it.
+//!
+//! A section is a file with a function `measure`; the rows that it reports are printed as they come,
+//! and written to `target/bench.json` at the end, name to number. What needs a process of its own (a
+//! server, a measured memory) is this same program, started again as a child.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    clippy::unused_self,
+    clippy::wildcard_imports,
+    reason = "it measures real time, rounds, prints, and may fail like a test"
+)]
+
+mod child;
+mod empty;
+mod front_door;
+mod report;
+mod wire;
+
+use std::error::Error;
+
+use report::Report;
+
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const SECTIONS: &[&str] = &["wire"];
+
+fn main() -> Outcome<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    runtime.block_on(async {
+        match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+            [child::FLAG, role, rest @ ..] => child::run(role, rest).await,
+            // What cargo itself passes begins with dashes.
+            wanted => measure(wanted.iter().copied().filter(|it| !it.starts_with('-'))).await,
+        }
+    })
+}
+
+async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
+    let wanted: Vec<&str> = wanted.collect();
+    if let Some(unknown) = wanted.iter().find(|name| !SECTIONS.contains(name)) {
+        return Err(format!("no section `{unknown}`; there are {}", SECTIONS.join(", ")).into());
+    }
+    let mut report = Report::begin()?;
+    for section in SECTIONS.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
+        report.section(section);
+        match *section {
+            "wire" => wire::measure(&mut report).await?,
+            _ => return Err(format!("section `{section}` is not served").into()),
+        }
+    }
+    report.write()
+}
