@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child as Process, Command, Stdio};
 
-use super::{Outcome, front_door};
+use super::{Outcome, decide, front_door};
 
 /// What tells a child from the measurement.
 pub const FLAG: &str = "--child";
@@ -12,6 +12,7 @@ pub const FLAG: &str = "--child";
 /// Runs as a child.
 pub async fn run(role: &str, arguments: &[&str]) -> Outcome<()> {
     match (role, arguments) {
+        ("decide", [grants]) => decide::run(grants).await,
         ("serve", [directory]) => front_door::serve(directory.into()).await,
         _ => Err(format!("no child `{role}` with {} arguments", arguments.len()).into()),
     }

@@ -18,10 +18,12 @@
 )]
 
 mod child;
+mod decide;
 mod empty;
 mod front_door;
 mod report;
 mod wire;
+mod world;
 
 use std::error::Error;
 
@@ -29,7 +31,7 @@ use report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const SECTIONS: &[&str] = &["wire"];
+const SECTIONS: &[&str] = &["wire", "decide"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -53,6 +55,7 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
         report.section(section);
         match *section {
             "wire" => wire::measure(&mut report).await?,
+            "decide" => decide::measure(&mut report).await?,
             _ => return Err(format!("section `{section}` is not served").into()),
         }
     }

@@ -1,11 +1,14 @@
 //! May this subject do this, here, now?
 
-use crate::domain::{Subject, Timestamp};
+use crate::domain::permission::{HELD_BY_ADMINISTRATORS, Permission};
+use crate::domain::{PortfolioId, Subject, Timestamp};
 
 use super::evaluation::Evaluation;
 use super::global::{Global, UnknownPermission};
-use super::snapshot::{Portfolio, Resolved, Snapshot};
-use super::source::is_deactivated;
+use super::portfolio::Portfolio;
+use super::snapshot::{Resolved, Shelf, Snapshot};
+use super::source::{Reached, is_deactivated};
+use super::walk::Walk;
 
 /// One question.
 #[derive(Clone, Copy, Debug)]
@@ -75,20 +78,101 @@ pub fn check(
     snapshot: &Snapshot,
     query: &Query<'_>,
 ) -> Result<Decision, UnknownPermission> {
-    let permission =
-        global.permission(query.permission).ok_or_else(|| global.unknown(query.permission))?;
-    let (portfolio, subject) = match find(global, snapshot, query.subject, query.portfolio) {
-        Ok(found) => found,
-        Err(reason) => return Ok(Decision::denied(reason)),
-    };
-    let mut evaluation = Evaluation::new(permission, subject, query);
-    for source in snapshot.sources(portfolio, subject) {
-        evaluation.weigh(&source);
-        if evaluation.is_settled() {
-            break;
-        }
+    // Before anything waits for the subject: memory then fetches both at once.
+    let portfolio = snapshot.portfolio(query.portfolio);
+    let asked = Asked::about(global, snapshot, query.subject, query.permission)?;
+    Ok(asked.decide_on(portfolio, query.author, query.at))
+}
+
+/// A subject and a permission, looked up once to be asked about on any number of portfolios.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    snapshot: &'a Snapshot,
+    subject: &'a Subject,
+    permission: &'a Permission,
+    /// None: no fact of the organization and no grant names the subject.
+    reached: Option<Reached<'a>>,
+    deactivated: bool,
+}
+
+impl<'a> Asked<'a> {
+    /// Looks them up.
+    ///
+    /// # Errors
+    /// The catalogue does not have the permission; everything else unknown is a denial (ACC-1).
+    #[inline]
+    pub fn about(
+        global: &'a Global,
+        snapshot: &'a Snapshot,
+        subject: &'a Subject,
+        permission: &str,
+    ) -> Result<Self, UnknownPermission> {
+        let permission = global.permission(permission).ok_or_else(|| global.unknown(permission))?;
+        let found = snapshot.resolve(subject);
+        let deactivated = is_deactivated(global, subject, found);
+        let reached = found.map(|found| Reached::by(snapshot, found));
+        Ok(Self { snapshot, subject, permission, reached, deactivated })
     }
-    Ok(evaluation.decide())
+
+    /// As [`check`] decides it.
+    #[must_use]
+    pub fn decide(&self, portfolio: &str, author: Option<&Subject>, at: Timestamp) -> Decision {
+        self.decide_on(self.snapshot.portfolio(portfolio), author, at)
+    }
+
+    #[inline]
+    pub(super) fn decide_on(
+        &self,
+        portfolio: Option<&Portfolio>,
+        author: Option<&Subject>,
+        at: Timestamp,
+    ) -> Decision {
+        let Some(portfolio) = portfolio else {
+            return Decision::denied(Reason::PortfolioUnknown);
+        };
+        let Some(reached) = &self.reached else {
+            return Decision::denied(Reason::SubjectUnknown);
+        };
+        if self.deactivated {
+            return Decision::denied(deactivated(portfolio, reached.subject));
+        }
+        let authorship = author.map(|author| author == self.subject);
+        let mut evaluation = Evaluation::new(self.permission, reached.subject, authorship, at);
+        for source in self.snapshot.sources(portfolio, reached) {
+            evaluation.weigh(&source);
+            if evaluation.is_settled() {
+                break;
+            }
+        }
+        evaluation.decide()
+    }
+
+    /// The portfolios behind `after` on which anything may be allowed, in the order of their ids,
+    /// and some on which nothing is.
+    pub(super) fn candidates(
+        &self,
+        after: Option<&PortfolioId>,
+    ) -> Walk<'a> {
+        let mut walk = Walk::begin(self.snapshot, after);
+        if let Some(subject) = self.reached.as_ref().map(|reached| reached.subject) {
+            let name = self.permission.name.as_str();
+            if subject.is_administrator() && HELD_BY_ADMINISTRATORS.contains(&name) {
+                walk.add_all();
+            } else {
+                walk.add_granted(subject);
+                if subject.open_to().is_some() {
+                    let role = |number| self.snapshot.role(number);
+                    walk.add_shelves(|shelf| match shelf {
+                        Shelf::Open(number) => {
+                            role(number).and_then(|role| role.reach(self.permission)).is_some()
+                        }
+                        Shelf::Restricted => false,
+                    });
+                }
+            }
+        }
+        walk
+    }
 }
 
 /// The portfolio and the subject, or why nobody needs to look any further.
@@ -103,12 +187,16 @@ pub(super) fn find<'a>(
     if !is_deactivated(global, subject, Some(found)) {
         return Ok((portfolio, found));
     }
-    let named = portfolio.grants_of(found.id).next().is_some();
-    Err(if named || found.party.is_known() {
+    Err(deactivated(portfolio, found))
+}
+
+/// Why a deactivated subject is denied.
+fn deactivated(portfolio: &Portfolio, subject: Resolved<'_>) -> Reason {
+    if subject.party.is_known() || portfolio.names(subject.id) {
         Reason::SubjectDeactivated
     } else {
         Reason::SubjectUnknown
-    })
+    }
 }
 
 impl Decision {

@@ -1,10 +1,11 @@
 //! The one evaluation: sources are weighed one after the other, and then there is a decision. The
 //! check stops as soon as nothing can change it, the explanation weighs everything (ACC-8).
 
+use crate::domain::Timestamp;
 use crate::domain::permission::Permission;
 use crate::domain::role::Reach;
 
-use super::check::{Decision, Query, Reason};
+use super::check::{Decision, Reason};
 use super::period::{Period, end_of_stretch, next_begin};
 use super::snapshot::Resolved;
 use super::source::{Source, Via};
@@ -13,7 +14,9 @@ use super::source::{Source, Via};
 pub(super) struct Evaluation<'a> {
     permission: &'a Permission,
     subject: Resolved<'a>,
-    query: &'a Query<'a>,
+    /// Whether the subject is the author; none if nobody knows who is.
+    authorship: Option<bool>,
+    at: Timestamp,
     /// The least reach that allows: *own* if the subject is the author, else *any*. None: the
     /// subject is external and the permission is not for externals (ROL-8).
     needed: Option<Reach>,
@@ -63,16 +66,22 @@ pub enum RouteEffect {
 }
 
 impl<'a> Evaluation<'a> {
-    pub fn new(permission: &'a Permission, subject: Resolved<'a>, query: &'a Query<'a>) -> Self {
-        let needed = match query.author {
+    pub fn new(
+        permission: &'a Permission,
+        subject: Resolved<'a>,
+        authorship: Option<bool>,
+        at: Timestamp,
+    ) -> Self {
+        let needed = match authorship {
             _ if permission.internal_only && !subject.party.standing.is_internal() => None,
-            Some(author) if author == query.subject => Some(Reach::Own),
-            _ => Some(Reach::Any),
+            Some(true) => Some(Reach::Own),
+            Some(false) | None => Some(Reach::Any),
         };
         Self {
             permission,
             subject,
-            query,
+            authorship,
+            at,
             needed,
             found: Found::default(),
             reason: None,
@@ -84,7 +93,7 @@ impl<'a> Evaluation<'a> {
     #[inline]
     pub fn weigh(&mut self, source: &Source<'_>) -> Weight {
         let reach = source.reach(self.permission);
-        let in_force = source.in_force(self.query.at);
+        let in_force = source.in_force(self.at);
         self.found.named |= source.via == Via::Direct;
         self.found.any |= in_force;
         self.found.permitted |= in_force && reach.is_some();
@@ -107,7 +116,7 @@ impl<'a> Evaluation<'a> {
         }
         if in_force {
             RouteEffect::Allows
-        } else if source.period.has_future(self.query.at) {
+        } else if source.period.has_future(self.at) {
             RouteEffect::NotBegun
         } else {
             RouteEffect::Ended
@@ -123,20 +132,20 @@ impl<'a> Evaluation<'a> {
         match self.reason {
             Some(reason) if self.settled => Decision { allowed: true, reason, hold_until: None },
             Some(reason) => {
-                let hold_until = end_of_stretch(&mut self.periods, self.query.at);
+                let hold_until = end_of_stretch(&mut self.periods, self.at);
                 Decision { allowed: true, reason, hold_until }
             }
             None => Decision {
                 allowed: false,
                 reason: self.denial(),
-                hold_until: next_begin(&self.periods, self.query.at),
+                hold_until: next_begin(&self.periods, self.at),
             },
         }
     }
 
     fn denial(&self) -> Reason {
         if self.found.permitted {
-            match self.query.author {
+            match self.authorship {
                 _ if self.needed.is_none() => Reason::InternalOnly,
                 Some(_) => Reason::NotAuthor,
                 None => Reason::AuthorUnknown,

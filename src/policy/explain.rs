@@ -11,7 +11,7 @@ use super::givers::{Givers, givers, helpful_roles};
 use super::global::{Global, UnknownPermission};
 use super::period::Period;
 use super::snapshot::{Resolved, Snapshot};
-use super::source::{Source, Via};
+use super::source::{Reached, Source, Via};
 
 /// A decision, everything that it rests on, and who could make it another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,8 +102,10 @@ pub fn explain(
     let decision = match find(global, snapshot, query.subject, query.portfolio) {
         Err(reason) => Decision::denied(reason),
         Ok((portfolio, subject)) => {
-            let mut evaluation = Evaluation::new(permission, subject, query);
-            for source in snapshot.sources(portfolio, subject) {
+            let authorship = query.author.map(|author| author == query.subject);
+            let mut evaluation = Evaluation::new(permission, subject, authorship, query.at);
+            let reached = Reached::by(snapshot, subject);
+            for source in snapshot.sources(portfolio, &reached) {
                 let weight = evaluation.weigh(&source);
                 routes.extend(snapshot.explained(subject, &source, weight, query.at));
             }
@@ -152,21 +154,18 @@ impl Snapshot {
     /// Breadth first, so that the chain is a shortest; groups in the order of their ids, so that it
     /// does not depend on how the facts were read.
     fn chain(&self, subject: Resolved<'_>, granted: u32) -> Vec<GroupId> {
-        let leads_there = |id: &u32| {
-            let closure = self.party(*id).and_then(|party| party.closure());
-            closure.is_some_and(|closure| closure.binary_search(&granted).is_ok())
-        };
+        let leads_there = |id: &u32| self.closure(*id).contains(&granted);
         let above = |groups: &[u32]| {
             let mut groups: Vec<u32> = groups.iter().copied().filter(leads_there).collect();
             groups.sort_unstable_by_key(|id| self.group_id(*id));
             groups
         };
-        let mut open: VecDeque<u32> = above(&subject.party.groups).into();
+        let mut open: VecDeque<u32> = above(subject.party.groups()).into();
         let mut below: BTreeMap<u32, Option<u32>> = open.iter().map(|id| (*id, None)).collect();
         while !below.contains_key(&granted)
             && let Some(id) = open.pop_front()
         {
-            for next in above(self.party(id).map_or(&[], |party| party.groups.as_ref())) {
+            for next in above(self.group(id).map_or(&[], |group| group.party.groups())) {
                 below.entry(next).or_insert_with(|| {
                     open.push_back(next);
                     Some(id)

@@ -70,14 +70,14 @@ pub(super) fn givers(
             && tables.iter().any(|role| held().covers(role.table()).is_ok())
     };
     let candidates = snapshot.candidates(portfolio);
-    let parties = candidates.into_iter().filter_map(|id| snapshot.party(id));
-    let users = parties.filter(|party| active_user(global, party).is_some());
+    let subjects = candidates.into_iter().filter_map(|id| snapshot.people_names.key(id));
+    let users = subjects.filter(|subject| active_user(global, subject).is_some());
     let giver = |subject: &Subject| {
         let Subject::User(user) = subject else { return None };
-        let administrator = snapshot.resolve(subject)?.party.is_administrator();
+        let administrator = snapshot.resolve(subject)?.is_administrator();
         (administrator || may_give(subject)).then(|| Giver { user: user.clone(), administrator })
     };
-    let sorted = in_order(users.map(|party| &party.subject));
+    let sorted = in_order(users);
     let Excerpt { rows, more } = Excerpt::of(sorted.filter_map(giver), most);
     Givers { users: rows, more }
 }

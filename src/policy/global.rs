@@ -1,5 +1,11 @@
 //! What belongs to no organization: the permission catalogue and the deactivated users.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use foldhash::fast::RandomState;
+use imbl::shared_ptr::DefaultSharedPtr;
+
 use crate::domain::UserId;
 use crate::domain::fact::{GlobalChanges, GlobalFacts};
 use crate::domain::permission::{Permission, PermissionName};
@@ -8,11 +14,12 @@ use crate::domain::permission::{Permission, PermissionName};
 /// longest permission name, so that a longer text costs nothing.
 const COMPARED_BYTES: usize = 128;
 
-/// The compiled global facts. Immutable and persistent: a clone or a small change is cheap.
+/// The compiled global facts. Immutable and persistent: a clone or a change of statuses is cheap; the
+/// catalogue is short, and copied when it changes.
 #[derive(Clone, Debug, Default)]
 pub struct Global {
-    permissions: imbl::HashMap<PermissionName, Permission>,
-    deactivated: imbl::HashSet<UserId>,
+    permissions: Arc<HashMap<PermissionName, Permission, RandomState>>,
+    deactivated: imbl::GenericHashSet<UserId, RandomState, DefaultSharedPtr>,
 }
 
 /// A permission that the catalogue does not have (ROL-1).
@@ -46,7 +53,7 @@ impl Global {
     pub fn apply(&self, changes: GlobalChanges) -> Self {
         let mut next = self.clone();
         for permission in changes.permissions {
-            next.permissions.insert(permission.name.clone(), permission);
+            Arc::make_mut(&mut next.permissions).insert(permission.name.clone(), permission);
         }
         for (user, deactivated) in changes.statuses {
             if deactivated {
@@ -79,7 +86,7 @@ impl Global {
     /// Whether the user is deactivated (DIR-1).
     #[must_use]
     pub fn is_deactivated(&self, user: &str) -> bool {
-        self.deactivated.contains(user)
+        !self.deactivated.is_empty() && self.deactivated.contains(user)
     }
 
     /// An estimate of the memory held, in bytes: the entries, their text, and as much again as half

@@ -6,7 +6,7 @@ use crate::domain::{Subject, Timestamp};
 
 use super::global::Global;
 use super::snapshot::Snapshot;
-use super::source::{Source, is_deactivated, table};
+use super::source::{Reached, Source, is_deactivated, table};
 
 /// The union of role tables, *any* beating *own* (ROL-2). It ignores what is internal only: the
 /// ceiling compares tables (ROL-7).
@@ -56,7 +56,8 @@ pub fn holdings(
     let resolved = snapshot.resolve(subject);
     match (resolved, snapshot.portfolio(portfolio)) {
         (Some(found), Some(portfolio)) if !is_deactivated(global, subject, resolved) => {
-            let sources = snapshot.sources(portfolio, found);
+            let reached = Reached::by(snapshot, found);
+            let sources = snapshot.sources(portfolio, &reached);
             Holdings::union(global, sources.filter(|source| source.in_force(at)))
         }
         _ => Holdings::default(),
@@ -77,7 +78,8 @@ pub fn explicit_holdings(
 ) -> Holdings {
     match (snapshot.resolve(subject), snapshot.portfolio(portfolio)) {
         (Some(found), Some(portfolio)) => {
-            let sources = snapshot.explicit_sources(portfolio, found);
+            let reached = Reached::by(snapshot, found);
+            let sources = snapshot.explicit_sources(portfolio, &reached);
             Holdings::union(global, sources.filter(|source| source.period.has_future(at)))
         }
         _ => Holdings::default(),
@@ -87,6 +89,6 @@ pub fn explicit_holdings(
 /// What a role holds, implicitly too; none if the organization has no such role.
 #[must_use]
 pub fn role_holdings(global: &Global, snapshot: &Snapshot, role: &str) -> Option<Holdings> {
-    let role = snapshot.role(*snapshot.role_ids.get(role)?)?;
+    let role = snapshot.role(snapshot.role_names.find(role)?)?;
     role.is_defined().then(|| Holdings::of(role.cells(global)))
 }

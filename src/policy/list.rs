@@ -3,9 +3,10 @@
 use crate::domain::{GroupId, Subject, Timestamp};
 
 use super::global::Global;
-use super::rows::view_of;
+use super::party::Who;
+use super::rows::{listed_to, view_of};
 use super::snapshot::Snapshot;
-use super::source::{OpenTo, Via, is_deactivated};
+use super::source::{OpenTo, Reached, Via, is_deactivated};
 
 /// A way by which a subject has access.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,7 +32,11 @@ pub fn may_list(
     portfolio: &str,
     at: Timestamp,
 ) -> bool {
-    view_of(global, snapshot, subject, portfolio, at).is_some()
+    let reached = listed_to(global, snapshot, subject);
+    let portfolio = snapshot.portfolio(portfolio);
+    reached.zip(portfolio).is_some_and(|(reached, portfolio)| {
+        view_of(snapshot, &reached, portfolio, at).is_some()
+    })
 }
 
 /// Whether the subject is an active administrator of the organization (DIR-7).
@@ -39,7 +44,7 @@ pub fn may_list(
 pub fn is_administrator(global: &Global, snapshot: &Snapshot, subject: &Subject) -> bool {
     let resolved = snapshot.resolve(subject);
     !is_deactivated(global, subject, resolved)
-        && resolved.is_some_and(|found| found.party.is_administrator())
+        && resolved.is_some_and(|found| found.is_administrator())
 }
 
 /// Whether the subject may create portfolios in the organization (DIR-8): site editors, and the
@@ -48,7 +53,7 @@ pub fn is_administrator(global: &Global, snapshot: &Snapshot, subject: &Subject)
 pub fn may_create_portfolios(global: &Global, snapshot: &Snapshot, subject: &Subject) -> bool {
     let resolved = snapshot.resolve(subject);
     !is_deactivated(global, subject, resolved)
-        && resolved.is_some_and(|found| found.party.open_to() == Some(OpenTo::Editor))
+        && resolved.is_some_and(|found| found.open_to() == Some(OpenTo::Editor))
 }
 
 /// Whether the subject is internal to the organization (DIR-8, ROL-8): at home in it, or with a
@@ -78,8 +83,9 @@ pub fn routes(
         Via::OrganizationAccess => Some(Route::OrganizationAccess),
         Via::Administrator => Some(Route::Administrator),
     };
+    let reached = Reached::by(snapshot, found);
     let mut routes: Vec<Route> = snapshot
-        .sources(portfolio, found)
+        .sources(portfolio, &reached)
         .filter(|source| source.in_force(at))
         .filter_map(|source| route(source.via))
         .collect();
@@ -98,16 +104,17 @@ pub fn next_change(
     at: Timestamp,
 ) -> Option<Timestamp> {
     let (found, portfolio) = (snapshot.resolve(subject)?, snapshot.portfolio(portfolio)?);
-    let sources = snapshot.explicit_sources(portfolio, found);
+    let reached = Reached::by(snapshot, found);
+    let sources = snapshot.explicit_sources(portfolio, &reached);
     sources.filter_map(|source| source.period.next_change(at)).min()
 }
 
 /// Whether the subject is in a group, directly or not.
 #[must_use]
 pub fn is_in_group(snapshot: &Snapshot, subject: &Subject, group: &GroupId) -> bool {
-    let group = snapshot.resolve(&Subject::Group(group.clone()));
+    let group = snapshot.who(&Subject::Group(group.clone())).and_then(Who::as_group);
     let (Some(found), Some(group)) = (snapshot.resolve(subject), group) else {
         return false;
     };
-    snapshot.closures(found.party).any(|closure| closure.binary_search(&group.id).is_ok())
+    snapshot.closures(found).any(|closure| closure.contains(&group))
 }

@@ -12,13 +12,14 @@
 //! union over the sources in force (ACC-2, ACC-3); listing, holdings and routes walk the same
 //! sources, so they cannot disagree with it.
 //!
-//! Where things are: what is compiled in `snapshot` and `role`, how in `compile`, the sources in
+//! Where things are: what is compiled in `snapshot`, `party`, `portfolio` and `role`, of what in
+//! `pages` and `names`, how in `compiler` (all of it) and `apply` (what changed), the sources in
 //! `source`, the one evaluation of them in `evaluation`, the questions in `check`, `explain`,
 //! `reach` (the check asked the other way round), `rows` (portfolios in lists), `list` and
-//! `holdings`.
+//! `holdings`; in `walk` which portfolios a list has to look at.
 
+mod apply;
 mod check;
-mod compile;
 mod compiler;
 mod evaluation;
 mod excerpt;
@@ -27,17 +28,22 @@ mod givers;
 mod global;
 mod holdings;
 mod list;
+mod names;
+mod pages;
+mod party;
 mod period;
+mod portfolio;
 mod reach;
 mod role;
 mod rows;
 mod snapshot;
 mod source;
+mod walk;
 
 #[cfg(test)]
 mod tests;
 
-pub use check::{Decision, Query, Reason, check};
+pub use check::{Asked, Decision, Query, Reason, check};
 pub use compiler::Compiler;
 pub use evaluation::RouteEffect;
 pub use excerpt::Excerpt;

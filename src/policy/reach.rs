@@ -10,11 +10,13 @@ use crate::domain::permission::PermissionName;
 use crate::domain::role::Reach;
 use crate::domain::{PortfolioId, Subject, Timestamp};
 
-use super::check::{Decision, Query, Reason, check, find};
-use super::compile::reachable;
+use super::apply::reachable;
+use super::check::{Asked, Decision, Query, Reason, check, find};
 use super::excerpt::Excerpt;
 use super::global::{Global, UnknownPermission};
-use super::snapshot::{Granted, Party, Portfolio, Snapshot};
+use super::party::Who;
+use super::portfolio::Portfolio;
+use super::snapshot::Snapshot;
 
 /// Everything that a subject may do on a portfolio.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,7 +90,9 @@ pub fn effective_permissions(
 }
 
 /// The portfolios on which the check, without an author, allows this to the subject, in the order
-/// of their ids. Costs a check for each portfolio up to the end of the page.
+/// of their ids. Costs a check for each portfolio, up to the end of the page, that the subject may
+/// reach at all: it or a group that it is in has a grant there, or the portfolio is open, or the
+/// subject administers the organization.
 ///
 /// # Errors
 /// The catalogue does not have the permission.
@@ -100,14 +104,13 @@ pub fn accessible_portfolios(
     at: Timestamp,
     page: &Page<PortfolioId>,
 ) -> Result<Excerpt<(PortfolioId, Decision)>, UnknownPermission> {
-    known(global, permission)?;
-    let allowed = |id: &PortfolioId| {
-        let query = Query { subject, permission, portfolio: id.as_str(), author: None, at };
-        let decision = check(global, snapshot, &query).ok()?;
+    let asked = Asked::about(global, snapshot, subject, permission)?;
+    let allowed = |(id, portfolio): (&PortfolioId, &Portfolio)| {
+        let decision = asked.decide_on(Some(portfolio), None, at);
         decision.allowed.then(|| (id.clone(), decision))
     };
-    let ids = snapshot.portfolios_after(page.after.as_ref());
-    Ok(Excerpt::of(ids.filter_map(allowed), page.size))
+    let candidates = asked.candidates(page.after.as_ref());
+    Ok(Excerpt::of(candidates.filter_map(allowed), page.size))
 }
 
 /// Which subjects are asked about.
@@ -137,12 +140,14 @@ pub fn subjects_with(
     known(global, permission)?;
     let candidates = match (snapshot.portfolio(portfolio), whom) {
         (None, _) => BTreeSet::new(),
-        (Some(found), Whom::Resolved) => snapshot.candidates(found),
-        (Some(found), Whom::Granted) => found.grants().map(|granted| granted.subject).collect(),
+        (Some(found), Whom::Resolved) => {
+            snapshot.candidates(found).into_iter().map(Who::person).collect()
+        }
+        (Some(found), Whom::Granted) => found.named().collect(),
     };
-    let parties = candidates.into_iter().filter_map(|id| snapshot.party(id));
+    let subjects = candidates.into_iter().filter_map(|id| snapshot.subject(id));
     let behind = |subject: &&Subject| page.after.as_ref().is_none_or(|after| *subject > after);
-    let subjects = parties.map(|party| &party.subject).filter(behind);
+    let subjects = subjects.filter(behind);
     let allowed = |subject: &Subject| {
         let query = Query { subject, permission, portfolio, author: None, at };
         let decision = check(global, snapshot, &query).ok()?;
@@ -167,23 +172,25 @@ impl Snapshot {
     /// Every user and service account to whom anything may be allowed on the portfolio, and some to
     /// whom nothing is.
     pub(super) fn candidates(&self, portfolio: &Portfolio) -> BTreeSet<u32> {
-        let mut candidates = self.reached_by(portfolio.grants());
+        let mut candidates = self.reached_by(portfolio.named());
         candidates.extend(&self.administrators);
         if portfolio.visibility == Visibility::Open {
-            let open = (0..).zip(&self.parties).filter(|(_, party)| party.open_to().is_some());
-            candidates.extend(open.map(|(id, _): (u32, &Party)| id));
+            let open = (0..).zip(self.people.iter()).filter(|(_, it)| it.open_to().is_some());
+            candidates.extend(open.map(|(number, _): (u32, _)| number));
         }
         candidates
     }
 
-    /// The users and service accounts that these grants reach, directly or through groups.
-    pub(super) fn reached_by(&self, grants: impl Iterator<Item = Granted>) -> BTreeSet<u32> {
-        let node = |id: u32| self.party(id).and_then(|party| party.node.as_deref());
-        let (groups, mut reached): (BTreeSet<u32>, BTreeSet<u32>) =
-            grants.map(|granted| granted.subject).partition(|id| node(*id).is_some());
-        let groups = reachable(groups, |id| node(id).map(|node| node.children.as_slice()));
-        for members in groups.into_iter().filter_map(|id| Some(&node(id)?.members)) {
-            reached.extend(members);
+    /// The people whom these are or have in them, directly or through groups.
+    pub(super) fn reached_by(&self, subjects: impl Iterator<Item = Who>) -> BTreeSet<u32> {
+        let (mut groups, mut reached) = (BTreeSet::new(), BTreeSet::new());
+        for who in subjects {
+            groups.extend(who.as_group());
+            reached.extend(who.as_person());
+        }
+        let groups = reachable(groups, |id| Some(self.group(id)?.children.as_ref()));
+        for group in groups.into_iter().filter_map(|id| self.group(id)) {
+            reached.extend(group.members.iter());
         }
         reached
     }

@@ -10,8 +10,11 @@ use crate::domain::{PortfolioId, RoleKey, Subject, Timestamp, UserId};
 use super::excerpt::Excerpt;
 use super::global::Global;
 use super::list::is_administrator;
-use super::snapshot::{Granted, Party, Portfolio, Snapshot};
-use super::source::is_deactivated;
+use super::party::Who;
+use super::portfolio::{Granted, Portfolio};
+use super::snapshot::Snapshot;
+use super::source::{Reached, is_deactivated};
+use super::walk::Walk;
 
 /// Why a portfolio is listed to a subject: the first that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,10 +55,11 @@ pub fn portfolio_row(
     portfolio: &str,
     at: Timestamp,
 ) -> Option<PortfolioRow> {
-    let id = snapshot.portfolios.get_key_value(portfolio)?.0;
-    let mut rows = Rows { global, snapshot, subject, at, reached: BTreeMap::new() };
-    let view = rows.view(id)?;
-    rows.row(id, view)
+    let (id, number) = snapshot.order.get_key_value(portfolio)?;
+    let found = snapshot.portfolio_of(*number)?;
+    let mut rows = Rows::of(global, snapshot, subject, at);
+    let view = rows.view(found)?;
+    Some(rows.row(id, found, view))
 }
 
 /// The portfolios listed to a subject, in the order of their ids: without a view all of them; as
@@ -75,101 +79,164 @@ pub fn listed_portfolios(
         None => true,
         Some(View::Mine) => *why == View::Mine,
         Some(View::Organization) => *why != View::Mine,
-        Some(View::Administered) => administers,
+        Some(View::Administered) => true,
     };
-    let mut rows = Rows { global, snapshot, subject, at, reached: BTreeMap::new() };
-    let ids = snapshot.portfolios_after(page.after.as_ref());
-    let wanted = ids.filter_map(|id| Some((id, rows.view(id).filter(is_wanted)?)));
+    if view == Some(View::Administered) && !administers {
+        return Excerpt { rows: Vec::new(), more: false };
+    }
+    let mut rows = Rows::of(global, snapshot, subject, at);
+    let candidates = rows.candidates(view, page.after.as_ref());
+    let wanted = candidates.filter_map(|(id, portfolio)| {
+        Some((id, portfolio, rows.view(portfolio).filter(is_wanted)?))
+    });
     // Rows are made of what is on the page alone: counting members is what costs.
     let Excerpt { rows: listed, more } = Excerpt::of(wanted, page.size);
-    let rows = listed.into_iter().filter_map(|(id, view)| rows.row(id, view)).collect();
-    Excerpt { rows, more }
+    let row = |(id, portfolio, view)| rows.row(id, portfolio, view);
+    Excerpt { rows: listed.into_iter().map(row).collect(), more }
 }
 
 /// What the rows of a page have in common.
 struct Rows<'a> {
     global: &'a Global,
     snapshot: &'a Snapshot,
-    subject: Option<&'a Subject>,
+    viewer: Viewer<'a>,
     at: Timestamp,
     /// The active users, sorted, whom these groups reach: many portfolios are granted to the same.
     reached: BTreeMap<BTreeSet<u32>, Vec<u32>>,
+}
+
+/// To whom portfolios are listed.
+enum Viewer<'a> {
+    System,
+    Subject(Reached<'a>),
+    /// To whom nothing exists.
+    Nobody,
 }
 
 /// For how many sets of groups it is kept whom they reach: each may be as long as the organization
 /// is large.
 const MOST_REACHED: usize = 16;
 
-impl Rows<'_> {
+impl<'a> Rows<'a> {
+    fn of(
+        global: &'a Global,
+        snapshot: &'a Snapshot,
+        subject: Option<&Subject>,
+        at: Timestamp,
+    ) -> Self {
+        let viewer = match subject {
+            None => Viewer::System,
+            Some(subject) => {
+                listed_to(global, snapshot, subject).map_or(Viewer::Nobody, Viewer::Subject)
+            }
+        };
+        Self { global, snapshot, viewer, at, reached: BTreeMap::new() }
+    }
+
+    /// The portfolios behind `after` that may be listed, in the order of their ids, and some that
+    /// are not.
+    fn candidates(
+        &self,
+        view: Option<View>,
+        after: Option<&PortfolioId>,
+    ) -> Walk<'a> {
+        let mut walk = Walk::begin(self.snapshot, after);
+        match &self.viewer {
+            Viewer::Nobody => {}
+            Viewer::System => walk.add_all(),
+            Viewer::Subject(reached) => {
+                let subject = reached.subject;
+                if view == Some(View::Mine) {
+                    walk.add_granted(subject);
+                } else if subject.is_administrator() {
+                    walk.add_all();
+                } else {
+                    walk.add_granted(subject);
+                    if subject.open_to().is_some() {
+                        walk.add_shelves(|_| true);
+                    }
+                }
+            }
+        }
+        walk
+    }
+
     /// Whether and why a portfolio is listed; to the system everything is.
-    fn view(&self, id: &PortfolioId) -> Option<View> {
-        match self.subject {
-            Some(subject) => view_of(self.global, self.snapshot, subject, id.as_str(), self.at),
-            None => Some(View::Administered),
+    fn view(&self, portfolio: &Portfolio) -> Option<View> {
+        match &self.viewer {
+            Viewer::System => Some(View::Administered),
+            Viewer::Subject(reached) => view_of(self.snapshot, reached, portfolio, self.at),
+            Viewer::Nobody => None,
         }
     }
 
-    /// The row of a portfolio that is listed as `view`; none if there is no such.
-    fn row(&mut self, id: &PortfolioId, view: View) -> Option<PortfolioRow> {
+    /// The row of a portfolio that is listed as `view`.
+    fn row(&mut self, id: &PortfolioId, found: &Portfolio, view: View) -> PortfolioRow {
         let (global, snapshot, at) = (self.global, self.snapshot, self.at);
-        let found = snapshot.portfolio(id.as_str())?;
-        let roles = self.subject.map(|subject| roles(snapshot, subject, found, at));
-        Some(PortfolioRow {
+        let roles = match &self.viewer {
+            Viewer::Subject(reached) => roles(snapshot, reached, found, at),
+            Viewer::System | Viewer::Nobody => Vec::new(),
+        };
+        PortfolioRow {
             id: id.clone(),
             view,
-            roles: roles.unwrap_or_default(),
+            roles,
             visibility: found.visibility,
             managers: managers(global, snapshot, found, |granted| granted.period.contains(at)),
             member_count: self.member_count(found),
-        })
+        }
     }
 
     fn member_count(&mut self, portfolio: &Portfolio) -> usize {
         let (global, snapshot, at) = (self.global, self.snapshot, self.at);
-        let is_group = |granted: &Granted| {
-            snapshot.party(granted.subject).is_some_and(|party| party.node.is_some())
-        };
         let is_member = |id: &u32| {
-            snapshot.party(*id).is_some_and(|party| active_user(global, party).is_some())
+            let subject = snapshot.people_names.key(*id);
+            subject.is_some_and(|subject| active_user(global, subject).is_some())
         };
-        let in_force = || portfolio.grants().filter(move |granted| granted.period.contains(at));
-        let groups: BTreeSet<u32> =
-            in_force().filter(is_group).map(|granted| granted.subject).collect();
+        let in_force = portfolio.grants().filter(|granted| granted.period.contains(at));
+        let (mut groups, mut named) = (BTreeSet::new(), BTreeSet::new());
+        for granted in in_force {
+            groups.extend(granted.subject.as_group());
+            named.extend(granted.subject.as_person().filter(is_member));
+        }
         if self.reached.len() == MOST_REACHED && !self.reached.contains_key(&groups) {
             self.reached.clear();
         }
-        let through_groups = self.reached.entry(groups).or_insert_with(|| {
-            let reached = snapshot.reached_by(in_force().filter(is_group));
+        let through_groups = self.reached.entry(groups).or_insert_with_key(|groups| {
+            let reached = snapshot.reached_by(groups.iter().map(|group| Who::group(*group)));
             reached.into_iter().filter(is_member).collect()
         });
-        let named = in_force().map(|granted| granted.subject).filter(is_member);
-        let besides: BTreeSet<u32> =
-            named.filter(|id| through_groups.binary_search(id).is_err()).collect();
-        through_groups.len() + besides.len()
+        let is_besides = |id: &&u32| through_groups.binary_search(id).is_err();
+        through_groups.len() + named.iter().filter(is_besides).count()
     }
+}
+
+/// The subject, if anything at all may be listed to it: it is known and not deactivated.
+pub(super) fn listed_to<'a>(
+    global: &Global,
+    snapshot: &'a Snapshot,
+    subject: &Subject,
+) -> Option<Reached<'a>> {
+    let found = snapshot.resolve(subject)?;
+    let active = !is_deactivated(global, subject, Some(found));
+    active.then(|| Reached::by(snapshot, found))
 }
 
 /// Whether and why the portfolio is listed to the subject (VIS-2, VIS-4, DIR-7).
 pub(super) fn view_of(
-    global: &Global,
     snapshot: &Snapshot,
-    subject: &Subject,
-    portfolio: &str,
+    reached: &Reached<'_>,
+    portfolio: &Portfolio,
     at: Timestamp,
 ) -> Option<View> {
-    let found = snapshot.resolve(subject)?;
-    let portfolio = snapshot.portfolio(portfolio)?;
-    if is_deactivated(global, subject, Some(found)) {
-        return None;
-    }
-    if snapshot.explicit_sources(portfolio, found).any(|source| source.in_force(at)) {
+    if snapshot.explicit_sources(portfolio, reached).any(|source| source.in_force(at)) {
         return Some(View::Mine);
     }
     match portfolio.visibility {
-        Visibility::Restricted | Visibility::Open if found.party.open_to().is_some() => {
+        Visibility::Restricted | Visibility::Open if reached.subject.open_to().is_some() => {
             Some(View::Organization)
         }
-        _ => found.party.is_administrator().then_some(View::Administered),
+        _ => reached.subject.is_administrator().then_some(View::Administered),
     }
 }
 
@@ -188,9 +255,12 @@ pub fn lasting_managers(
     portfolio: &str,
     at: Timestamp,
 ) -> Vec<UserId> {
-    let lasts = |granted: &Granted| granted.period.contains(at) && granted.period.is_unending();
     let portfolio = snapshot.portfolio(portfolio);
-    portfolio.map(|found| managers(global, snapshot, found, lasts)).unwrap_or_default()
+    portfolio.map(|found| managers(global, snapshot, found, lasts_at(at))).unwrap_or_default()
+}
+
+fn lasts_at(at: Timestamp) -> impl Fn(&Granted) -> bool {
+    move |granted| granted.period.contains(at) && granted.period.is_unending()
 }
 
 /// The portfolios without a manager who lasts (MEM-6), in the order of their ids.
@@ -201,9 +271,10 @@ pub fn unmanaged_portfolios(
     at: Timestamp,
     page: &Page<PortfolioId>,
 ) -> Excerpt<PortfolioId> {
-    let ids = snapshot.portfolios_after(page.after.as_ref());
-    let unmanaged = ids.filter(|id| !is_managed(global, snapshot, id.as_str(), at));
-    Excerpt::of(unmanaged.cloned(), page.size)
+    let portfolios = snapshot.portfolios_after(page.after.as_ref());
+    let unmanaged = portfolios
+        .filter(|(_, found)| managers(global, snapshot, found, lasts_at(at)).is_empty());
+    Excerpt::of(unmanaged.map(|(id, _)| id.clone()), page.size)
 }
 
 fn managers(
@@ -212,29 +283,26 @@ fn managers(
     portfolio: &Portfolio,
     counts: impl Fn(&Granted) -> bool,
 ) -> Vec<UserId> {
-    let Some(manager) = snapshot.role_ids.get(MANAGER) else { return Vec::new() };
-    let granted = portfolio.grants().filter(|granted| granted.role == *manager);
-    let parties = granted.filter(counts).filter_map(|granted| snapshot.party(granted.subject));
-    let users: BTreeSet<&UserId> = parties.filter_map(|party| active_user(global, party)).collect();
+    let Some(manager) = snapshot.role_names.find(MANAGER) else { return Vec::new() };
+    let granted = portfolio.grants().filter(|granted| granted.role == manager);
+    let subjects = granted.filter(counts).filter_map(|granted| snapshot.subject(granted.subject));
+    let users: BTreeSet<&UserId> =
+        subjects.filter_map(|subject| active_user(global, subject)).collect();
     users.into_iter().cloned().collect()
 }
 
 fn roles(
     snapshot: &Snapshot,
-    subject: &Subject,
+    reached: &Reached<'_>,
     portfolio: &Portfolio,
     at: Timestamp,
 ) -> Vec<RoleKey> {
-    let Some(found) = snapshot.resolve(subject) else { return Vec::new() };
-    let in_force = snapshot.sources(portfolio, found).filter(|source| source.in_force(at));
+    let in_force = snapshot.sources(portfolio, reached).filter(|source| source.in_force(at));
     let keys: BTreeSet<&RoleKey> =
         in_force.filter_map(|source| Some(source.role()?.key())).collect();
     keys.into_iter().cloned().collect()
 }
 
-pub(super) fn active_user<'a>(global: &Global, party: &'a Party) -> Option<&'a UserId> {
-    match &party.subject {
-        Subject::User(id) if !global.is_deactivated(id.as_str()) => Some(id),
-        _ => None,
-    }
+pub(super) fn active_user<'a>(global: &Global, subject: &'a Subject) -> Option<&'a UserId> {
+    subject.user().filter(|id| !global.is_deactivated(id.as_str()))
 }

@@ -1,23 +1,28 @@
 //! One organization's facts, compiled for checks.
 
-use std::cmp::Ordering;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use crate::domain::access_settings::Visibility;
-use crate::domain::directory::Standing;
 use crate::domain::{GroupId, OrganizationId, PortfolioId, RoleKey, Subject};
 
-use super::period::Period;
+use super::names::Names;
+use super::pages::Pages;
+use super::party::{Closure, Group, Party, Who};
+use super::portfolio::Portfolio;
 use super::role::Role;
+
+/// What an entry of an ordered tree takes: itself, and its share of nodes that are not full.
+const ENTRY: usize = 40;
 
 /// The facts of one organization, or as many of them as a question needs, compiled.
 ///
-/// Immutable, and persistent: a clone is cheap, and a change rebuilds only what it names. Subjects
-/// and roles are numbered densely in the order in which they are met.
+/// Immutable, and persistent: a clone is cheap, and a change rebuilds only what it names. People,
+/// groups, portfolios and roles are numbered densely, each for themselves (see `Names`); what is
+/// known of number *n* is entry *n* of some `Pages`.
 ///
-/// INVARIANT (append-only): a number is never given to another subject or role, so that what a
-/// change does not name stays valid. Compiling anew drops the numbers nobody uses any more.
+/// INVARIANT (reverse index): a portfolio is among the portfolios of exactly those who are named by
+/// one of its grants, in force or not. It finds candidates; only the check decides.
 ///
 /// What names nothing known is lenient in the safe direction: a role without a fact permits
 /// nothing, a group without one is in no group. A snapshot of some facts that is to answer for a
@@ -25,134 +30,184 @@ use super::role::Role;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     pub(super) organization: OrganizationId,
-    pub(super) role_ids: imbl::HashMap<RoleKey, u32>,
+    pub(super) role_names: Names<RoleKey>,
     pub(super) roles: Arc<Vec<Arc<Role>>>,
     /// The built-in viewer: the most that a site viewer gets from openness (DIR-8).
     pub(super) viewer: Arc<Role>,
-    pub(super) subject_ids: imbl::HashMap<Subject, u32>,
-    pub(super) parties: imbl::Vector<Party>,
-    pub(super) portfolios: imbl::HashMap<PortfolioId, Arc<Portfolio>>,
-    /// The same portfolios in the order of their ids, for lists.
-    pub(super) portfolio_order: imbl::OrdSet<PortfolioId>,
+    pub(super) people_names: Names<Subject>,
+    pub(super) people: Pages<Party, 32>,
+    pub(super) group_names: Names<Subject>,
+    pub(super) groups: Pages<Group, 32>,
+    pub(super) closures: Pages<Closure, 64>,
+    pub(super) portfolio_names: Names<PortfolioId>,
+    /// None: it was there, and may come back.
+    pub(super) portfolios: Pages<Option<Portfolio>, 32>,
+    /// Those that are there, in the order of their ids.
+    pub(super) order: Ordered,
+    /// Those of them that somebody may see without a grant.
+    pub(super) shelves: imbl::OrdMap<Shelf, Ordered>,
     /// Those who are named as administrators and are at home, active or not.
     pub(super) administrators: imbl::OrdSet<u32>,
-    /// What `bytes` answers, kept in step by every change.
-    pub(super) bytes: usize,
+    /// What the entries of all the pages point to, and the roles, in bytes: kept in step by every
+    /// change.
+    pub(super) pointed_to: usize,
 }
 
-/// A subject, as the organization knows it.
-#[derive(Clone, Debug)]
-pub(super) struct Party {
-    pub subject: Subject,
-    pub standing: Standing,
-    pub active: bool,
-    /// The groups it is directly in.
-    pub groups: Arc<[u32]>,
-    /// For a group: its place among the groups.
-    pub node: Option<Arc<GroupNode>>,
+/// Portfolios in the order of their ids, and their numbers.
+pub(super) type Ordered = imbl::OrdMap<PortfolioId, u32>;
+
+/// What visibility gives without a grant: the portfolios that give the same are found together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Shelf {
+    /// They are open with this organization access role.
+    Open(u32),
+    /// They are listed, and no more.
+    Restricted,
+}
+
+impl Shelf {
+    pub fn of(portfolio: &Portfolio) -> Option<Self> {
+        match portfolio.visibility {
+            Visibility::Open => Some(Self::Open(portfolio.access_role)),
+            Visibility::Restricted => Some(Self::Restricted),
+            Visibility::Private => None,
+        }
+    }
 }
 
 /// A subject, looked up once for all that is asked about it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Resolved<'a> {
-    pub id: u32,
+    pub id: Who,
     pub party: &'a Party,
 }
 
-/// A group among groups.
-#[derive(Clone, Debug)]
-pub(super) struct GroupNode {
-    /// The groups directly in it.
-    pub children: Vec<u32>,
-    /// The users and service accounts directly in it. Persistent: a group has many of them, and a
-    /// change concerns one.
-    pub members: imbl::OrdSet<u32>,
-    /// Itself and every group it is in, directly or not: sorted, no duplicates. Kept per group and
-    /// never per user, so that a nested group costs its members nothing.
-    pub closure: Box<[u32]>,
-}
-
-/// A portfolio's effective settings.
-#[derive(Clone, Debug)]
-pub(super) struct Portfolio {
-    pub visibility: Visibility,
-    pub access_role: u32,
-    /// Sorted by subject.
-    grants: Box<[Grant]>,
-    /// The periods of the grants that have one, sorted by the grant's place.
-    periods: Box<[(u32, Period)]>,
-}
-
-/// Eight bytes a grant. The few that have a period say so in the role's highest bit.
-#[derive(Clone, Copy, Debug)]
-struct Grant {
-    subject: u32,
-    role: u32,
-}
-
-const HAS_PERIOD: u32 = 1 << 31;
-
-/// A grant as it is read: whose, as what, when.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Granted {
-    pub subject: u32,
-    pub role: u32,
-    pub period: Period,
-}
-
-// === impl Snapshot ===
-
 impl Snapshot {
+    pub(super) fn empty(organization: OrganizationId) -> Self {
+        Self {
+            organization,
+            role_names: Names::default(),
+            roles: Arc::default(),
+            viewer: Arc::new(Role::undefined(RoleKey::viewer())),
+            people_names: Names::default(),
+            people: Pages::default(),
+            group_names: Names::default(),
+            groups: Pages::default(),
+            closures: Pages::default(),
+            portfolio_names: Names::default(),
+            portfolios: Pages::default(),
+            order: Ordered::new(),
+            shelves: imbl::OrdMap::new(),
+            administrators: imbl::OrdSet::new(),
+            pointed_to: 0,
+        }
+    }
+
     /// Whose facts these are.
     #[must_use]
     pub fn organization(&self) -> &OrganizationId {
         &self.organization
     }
 
-    /// An estimate of the memory held, in bytes: the size of every entry and of its text, with a
-    /// surcharge of 48 bytes for each entry of a tree. What two snapshots share counts in both.
-    /// It is kept, not computed: asking costs nothing.
+    /// An estimate of the memory held, in bytes: every entry, every list and text as the allocator
+    /// rounds them. What two snapshots share counts in both. Asking costs nothing.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.bytes
+        let names = self.role_names.bytes()
+            + self.people_names.bytes()
+            + self.group_names.bytes()
+            + self.portfolio_names.bytes();
+        let pages = self.people.bytes()
+            + self.groups.bytes()
+            + self.closures.bytes()
+            + self.portfolios.bytes();
+        let shelved: usize = self.shelves.values().map(Ordered::len).sum();
+        let entries = self.order.len() + shelved + self.administrators.len();
+        size_of::<Self>() + names + pages + ENTRY * entries + self.pointed_to
     }
 
-    /// The ids of its portfolios, in no order.
+    /// The ids of its portfolios, in order.
     pub fn portfolio_ids(&self) -> impl Iterator<Item = &PortfolioId> {
-        self.portfolios.keys()
+        self.order.keys()
     }
 
     /// Whether it has a portfolio of this id.
     #[must_use]
     pub fn contains_portfolio(&self, id: &str) -> bool {
-        self.portfolios.contains_key(id)
+        self.portfolio(id).is_some()
     }
 
     pub(super) fn portfolio(&self, id: &str) -> Option<&Portfolio> {
-        self.portfolios.get(id).map(Arc::as_ref)
+        self.portfolio_of(self.portfolio_names.find(id)?)
+    }
+
+    pub(super) fn portfolio_of(&self, number: u32) -> Option<&Portfolio> {
+        self.portfolios.get(number as usize)?.as_ref()
     }
 
     pub(super) fn resolve(&self, subject: &Subject) -> Option<Resolved<'_>> {
-        let id = *self.subject_ids.get(subject)?;
+        let id = self.who(subject)?;
         Some(Resolved { id, party: self.party(id)? })
     }
 
-    pub(super) fn party(&self, id: u32) -> Option<&Party> {
-        self.parties.get(id as usize)
+    pub(super) fn who(&self, subject: &Subject) -> Option<Who> {
+        match subject {
+            Subject::Group(_) => self.group_names.find(subject).map(Who::group),
+            Subject::User(_) | Subject::ServiceAccount(_) => {
+                self.people_names.find(subject).map(Who::person)
+            }
+        }
     }
 
-    /// The ids of the portfolios behind this one, or of all, in order.
+    pub(super) fn party(&self, id: Who) -> Option<&Party> {
+        match id.as_group() {
+            Some(group) => self.group(group).map(|group| &group.party),
+            None => self.people.get(id.as_person()? as usize),
+        }
+    }
+
+    pub(super) fn subject(&self, id: Who) -> Option<&Subject> {
+        match id.as_group() {
+            Some(group) => self.group_names.key(group),
+            None => self.people_names.key(id.as_person()?),
+        }
+    }
+
+    pub(super) fn group(&self, number: u32) -> Option<&Group> {
+        self.groups.get(number as usize)
+    }
+
+    /// Itself and every group it is in.
+    pub(super) fn closure(&self, group: u32) -> &[u32] {
+        self.closures.get(group as usize).map(Closure::groups).unwrap_or_default()
+    }
+
+    /// The groups of a subject, directly or not, a group's own number included: for each group it
+    /// is directly in the closure of that.
+    pub(super) fn closures<'a>(
+        &'a self,
+        subject: Resolved<'a>,
+    ) -> impl Iterator<Item = &'a [u32]> {
+        let (own, groups) = match subject.id.as_group() {
+            Some(group) => (Some(self.closure(group)), &[][..]),
+            None => (None, subject.party.groups()),
+        };
+        own.into_iter().chain(groups.iter().map(|group| self.closure(*group)))
+    }
+
+    /// The portfolios behind this one, or all, in the order of their ids.
     pub(super) fn portfolios_after(
         &self,
         after: Option<&PortfolioId>,
-    ) -> impl Iterator<Item = &PortfolioId> {
+    ) -> impl Iterator<Item = (&PortfolioId, &Portfolio)> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.portfolio_order.range::<_, PortfolioId>((start, Bound::Unbounded))
+        let ids = self.order.range::<_, PortfolioId>((start, Bound::Unbounded));
+        ids.filter_map(|(id, number)| Some((id, self.portfolio_of(*number)?)))
     }
 
     /// Of a group: which one it is.
-    pub(super) fn group_id(&self, id: u32) -> Option<&GroupId> {
-        match &self.party(id)?.subject {
+    pub(super) fn group_id(&self, number: u32) -> Option<&GroupId> {
+        match self.group_names.key(number)? {
             Subject::Group(group) => Some(group),
             Subject::User(_) | Subject::ServiceAccount(_) => None,
         }
@@ -160,130 +215,5 @@ impl Snapshot {
 
     pub(super) fn role(&self, id: u32) -> Option<&Role> {
         self.roles.get(id as usize).map(Arc::as_ref)
-    }
-}
-
-// === impl Party ===
-
-impl Party {
-    /// Someone of whom no fact says anything.
-    pub fn unknown(subject: Subject, node: Option<Arc<GroupNode>>) -> Self {
-        let standing = Standing::default();
-        Self { subject, standing, active: true, groups: Arc::default(), node }
-    }
-
-    /// Whether any fact says anything of it.
-    pub fn is_known(&self) -> bool {
-        self.standing != Standing::default() || !self.groups.is_empty()
-    }
-
-    pub fn closure(&self) -> Option<&[u32]> {
-        self.node.as_deref().map(|node| node.closure.as_ref())
-    }
-
-    pub fn weight(&self) -> usize {
-        let node = |n: &Arc<GroupNode>| {
-            let entries = n.children.len() + n.closure.len() + 2 * n.members.len();
-            size_of::<GroupNode>() + 4 * entries
-        };
-        size_of::<Self>() + 4 * self.groups.len() + self.node.as_ref().map_or(0, node)
-    }
-}
-
-// === impl Portfolio ===
-
-impl Portfolio {
-    pub fn new(visibility: Visibility, access_role: u32, mut grants: Vec<Granted>) -> Self {
-        grants.sort_by_key(|grant| grant.subject);
-        let has_period = |grant: &Granted| grant.period != Period::ALWAYS;
-        let periods = (0..)
-            .zip(&grants)
-            .filter(|(_, grant)| has_period(grant))
-            .map(|(place, grant)| (place, grant.period))
-            .collect();
-        let pack = |grant: &Granted| Grant {
-            subject: grant.subject,
-            role: if has_period(grant) { grant.role | HAS_PERIOD } else { grant.role },
-        };
-        let grants = grants.iter().map(pack).collect();
-        Self { visibility, access_role, grants, periods }
-    }
-
-    /// Every grant, sorted by subject.
-    pub fn grants(&self) -> impl Iterator<Item = Granted> {
-        (0..self.grants.len()).filter_map(|place| self.grant(place))
-    }
-
-    /// The grants of one subject.
-    pub fn grants_of(&self, subject: u32) -> impl Iterator<Item = Granted> {
-        let first = self.grants.partition_point(|grant| grant.subject < subject);
-        let of_subject = move |grant: &Granted| grant.subject == subject;
-        (first..).map_while(|place| self.grant(place)).take_while(of_subject)
-    }
-
-    /// The grants of any of these subjects, which are sorted without duplicates.
-    pub fn grants_of_any<'a>(&'a self, subjects: &'a [u32]) -> Join<'a> {
-        Join { portfolio: self, subjects, place: 0 }
-    }
-
-    pub fn weight(&self) -> usize {
-        size_of::<Self>() + size_of_val(&*self.grants) + size_of_val(&*self.periods)
-    }
-
-    fn grant(&self, place: usize) -> Option<Granted> {
-        let grant = self.grants.get(place)?;
-        let period = if grant.role & HAS_PERIOD == 0 {
-            Period::ALWAYS
-        } else {
-            let found = self.periods.binary_search_by_key(&place, |(at, _)| *at as usize).ok()?;
-            self.periods.get(found)?.1
-        };
-        Some(Granted { subject: grant.subject, role: grant.role & !HAS_PERIOD, period })
-    }
-}
-
-/// How many entries at the start satisfy the condition, which holds up to some place and not from
-/// there on. Doubles its steps first: in lists this short the place is near.
-fn gallop<T>(sorted: &[T], before: impl Fn(&T) -> bool) -> usize {
-    let mut low = 0;
-    let mut step = 1;
-    while sorted.get(low + step).is_some_and(&before) {
-        low += step;
-        step *= 2;
-    }
-    let end = (low + step).min(sorted.len());
-    let between = sorted.get(low..end).unwrap_or_default();
-    low + between.partition_point(before)
-}
-
-/// Two sorted lists leap over each other's gaps, so that the shorter one sets the cost.
-pub(super) struct Join<'a> {
-    portfolio: &'a Portfolio,
-    subjects: &'a [u32],
-    place: usize,
-}
-
-impl Iterator for Join<'_> {
-    type Item = Granted;
-
-    fn next(&mut self) -> Option<Granted> {
-        loop {
-            let subject = *self.subjects.first()?;
-            let rest = self.portfolio.grants.get(self.place..)?;
-            let granted = rest.first()?.subject;
-            match granted.cmp(&subject) {
-                Ordering::Equal => {
-                    self.place += 1;
-                    return self.portfolio.grant(self.place - 1);
-                }
-                Ordering::Less => {
-                    self.place += gallop(rest, |grant| grant.subject < subject);
-                }
-                Ordering::Greater => {
-                    let behind = gallop(self.subjects, |subject| *subject < granted);
-                    self.subjects = self.subjects.get(behind..)?;
-                }
-            }
-        }
     }
 }

@@ -9,9 +9,11 @@ use crate::domain::role::Reach;
 use crate::domain::{Subject, Timestamp};
 
 use super::global::Global;
+use super::party::Party;
 use super::period::Period;
+use super::portfolio::{Granted, Portfolio};
 use super::role::Role;
-use super::snapshot::{Granted, Party, Portfolio, Resolved, Snapshot};
+use super::snapshot::{Resolved, Snapshot};
 
 /// One thing that gives something: a grant, direct or through a group, openness, or being an
 /// administrator.
@@ -107,25 +109,66 @@ pub(super) fn table<'a>(
     table
 }
 
+/// A subject and the groups that it is in, directly or not: what is the same for every portfolio
+/// that is asked about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reached<'a> {
+    pub subject: Resolved<'a>,
+    snapshot: &'a Snapshot,
+    /// A bit for each of the groups, at its number modulo the number of bits. Of the groups that a
+    /// portfolio is granted to, nearly all that the subject is not in are told apart by this alone.
+    filter: [u64; FILTER_WORDS],
+}
+
+const FILTER_WORDS: usize = 32;
+
+impl<'a> Reached<'a> {
+    #[inline]
+    pub fn by(snapshot: &'a Snapshot, subject: Resolved<'a>) -> Self {
+        let mut filter = [0; FILTER_WORDS];
+        for group in snapshot.closures(subject).flatten() {
+            let (word, bit) = filter_bit(*group);
+            if let Some(word) = filter.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        Self { subject, snapshot, filter }
+    }
+
+    /// Whether the subject is this group, or in it.
+    #[inline]
+    pub fn contains(&self, group: u32) -> bool {
+        let (word, bit) = filter_bit(group);
+        self.filter.get(word).is_some_and(|word| word & bit != 0)
+            && self.snapshot.closures(self.subject).any(|closure| closure.contains(&group))
+    }
+}
+
+#[inline]
+fn filter_bit(group: u32) -> (usize, u64) {
+    (group as usize / 64 % FILTER_WORDS, 1 << (group % 64))
+}
+
 impl Snapshot {
     /// The sources that reach the subject (ACC-2): direct grants, then grants of groups, then
-    /// openness, then being an administrator. A group that is reached along two paths may come
-    /// twice.
+    /// openness, then being an administrator.
+    #[inline]
     pub(super) fn sources<'a>(
         &'a self,
         portfolio: &'a Portfolio,
-        subject: Resolved<'a>,
+        reached: &'a Reached<'a>,
     ) -> impl Iterator<Item = Source<'a>> {
-        self.explicit_sources(portfolio, subject)
-            .chain(self.openness(portfolio, subject.party))
-            .chain(subject.party.administration())
+        self.explicit_sources(portfolio, reached)
+            .chain(self.openness(portfolio, reached.subject))
+            .chain(reached.subject.administration())
     }
 
     /// The grants that reach the subject, direct or through groups.
+    #[inline]
     pub(super) fn explicit_sources<'a>(
         &'a self,
         portfolio: &'a Portfolio,
-        subject: Resolved<'a>,
+        reached: &'a Reached<'a>,
     ) -> impl Iterator<Item = Source<'a>> {
         let source = |via: Via, granted: Granted| {
             Some(Source {
@@ -134,30 +177,29 @@ impl Snapshot {
                 rights: Rights::Role(self.role(granted.role)?),
             })
         };
-        let direct = portfolio.grants_of(subject.id);
-        let through_groups = self
-            .closures(subject.party)
-            .flat_map(|closure| portfolio.grants_of_any(closure))
-            .filter(move |granted| granted.subject != subject.id);
+        let itself = reached.subject.id;
+        let direct = portfolio.grants_of(itself);
+        let through_groups = portfolio
+            .grants_of_groups(|group| reached.contains(group))
+            .filter(move |granted| granted.subject != itself);
         direct.filter_map(move |granted| source(Via::Direct, granted)).chain(
-            through_groups.filter_map(move |granted| source(Via::Group(granted.subject), granted)),
+            through_groups.filter_map(move |granted| {
+                source(Via::Group(granted.subject.as_group()?), granted)
+            }),
         )
     }
 
-    /// For a group its own closure, for anyone else the closures of the groups they are in.
-    pub(super) fn closures<'a>(&'a self, party: &'a Party) -> impl Iterator<Item = &'a [u32]> {
-        let own = party.closure();
-        let groups = if own.is_some() { &[] } else { party.groups.as_ref() };
-        own.into_iter().chain(groups.iter().filter_map(|group| self.party(*group)?.closure()))
-    }
-
     /// The organization access role, where the portfolio is open to this subject (VIS-2, VIS-3).
-    fn openness<'a>(&'a self, portfolio: &Portfolio, party: &Party) -> Option<Source<'a>> {
+    fn openness<'a>(
+        &'a self,
+        portfolio: &Portfolio,
+        subject: Resolved<'a>,
+    ) -> Option<Source<'a>> {
         if portfolio.visibility != Visibility::Open {
             return None;
         }
         let role = self.role(portfolio.access_role)?;
-        let rights = match party.open_to()? {
+        let rights = match subject.open_to()? {
             OpenTo::Editor => Rights::Role(role),
             OpenTo::Viewer => Rights::Bounded { role, viewer: self.viewer.as_ref() },
         };
@@ -175,24 +217,30 @@ pub(super) enum OpenTo {
 }
 
 impl Party {
-    /// What the visibility of portfolios means to this subject (DIR-8); none if nothing. A group
-    /// is not a user: it has its own and its ancestors' grants only (DIR-4).
+    /// What the visibility of portfolios means to this person (DIR-8); none if nothing.
     pub(super) fn open_to(&self) -> Option<OpenTo> {
         match self.standing.site_role() {
-            _ if self.node.is_some() => None,
             Some(SiteRole::Editor) => Some(OpenTo::Editor),
             Some(SiteRole::Viewer) => Some(OpenTo::Viewer),
             Some(SiteRole::Guest) | None => None,
         }
     }
+}
+
+impl Resolved<'_> {
+    /// What the visibility of portfolios means to this subject (DIR-8); none if nothing. A group
+    /// is not a user: it has its own and its ancestors' grants only (DIR-4).
+    pub(super) fn open_to(self) -> Option<OpenTo> {
+        self.id.as_person().and(self.party.open_to())
+    }
 
     /// Whether it is an administrator of the organization, active or not; a group is none (DIR-4).
-    pub(super) fn is_administrator(&self) -> bool {
-        self.node.is_none() && self.standing.is_administrator()
+    pub(super) fn is_administrator(self) -> bool {
+        self.id.as_person().is_some() && self.party.standing.is_administrator()
     }
 
     /// What an administrator holds on every portfolio (DIR-7).
-    fn administration(&self) -> Option<Source<'static>> {
+    fn administration(self) -> Option<Source<'static>> {
         self.is_administrator().then_some(Source {
             via: Via::Administrator,
             period: Period::ALWAYS,

@@ -1,0 +1,144 @@
+//! Which portfolios a list has to look at, in the order of their ids.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
+use std::ops::Bound;
+
+use imbl::ordmap::RangedIter;
+use imbl::shared_ptr::DefaultSharedPtr;
+
+use crate::domain::PortfolioId;
+
+use super::portfolio::Portfolio;
+use super::snapshot::{Ordered, Resolved, Shelf, Snapshot};
+
+/// Goes along several lists of portfolios at once, each in the order of the ids, and yields each
+/// portfolio once. A page costs what is on it, and in each list the way to where it begins.
+pub(super) struct Walk<'a> {
+    snapshot: &'a Snapshot,
+    after: Option<PortfolioId>,
+    lists: Vec<List<'a>>,
+    /// The next of each list that has one.
+    next: BinaryHeap<Next<'a>>,
+    last: Option<u32>,
+}
+
+/// What is left of a list.
+enum List<'a> {
+    Numbers(std::slice::Iter<'a, u32>),
+    Ordered(RangedIter<'a, PortfolioId, u32, DefaultSharedPtr>),
+}
+
+/// The next portfolio of a list. The heap's greatest is the one with the smallest id.
+struct Next<'a> {
+    id: &'a PortfolioId,
+    number: u32,
+    list: usize,
+}
+
+impl<'a> Walk<'a> {
+    pub fn begin(snapshot: &'a Snapshot, after: Option<&PortfolioId>) -> Self {
+        let after = after.cloned();
+        Self { snapshot, after, lists: Vec::new(), next: BinaryHeap::new(), last: None }
+    }
+
+    /// All portfolios there are.
+    pub fn add_all(&mut self) {
+        self.add_ordered(&self.snapshot.order);
+    }
+
+    /// Those with a grant to the subject or to a group that it is in, in force or not.
+    pub fn add_granted(&mut self, subject: Resolved<'a>) {
+        self.add_numbers(subject.party.portfolios());
+        let mut groups: Vec<u32> = self.snapshot.closures(subject).flatten().copied().collect();
+        groups.sort_unstable();
+        groups.dedup();
+        for group in groups.into_iter().filter_map(|group| self.snapshot.group(group)) {
+            self.add_numbers(group.party.portfolios());
+        }
+    }
+
+    /// Those that somebody may see without a grant, as far as it is wanted what they give.
+    pub fn add_shelves(&mut self, wanted: impl Fn(Shelf) -> bool) {
+        for (_, portfolios) in self.snapshot.shelves.iter().filter(|(shelf, _)| wanted(**shelf)) {
+            self.add_ordered(portfolios);
+        }
+    }
+
+    fn add_numbers(&mut self, numbers: &'a [u32]) {
+        let id = |number: &u32| self.snapshot.portfolio_names.key(*number);
+        let begin = match &self.after {
+            Some(after) => numbers.partition_point(|number| id(number) <= Some(after)),
+            None => 0,
+        };
+        self.add(List::Numbers(numbers.get(begin..).unwrap_or_default().iter()));
+    }
+
+    fn add_ordered(&mut self, portfolios: &'a Ordered) {
+        let begin = self.after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        let behind = portfolios.range::<_, PortfolioId>((begin, Bound::Unbounded));
+        self.add(List::Ordered(behind));
+    }
+
+    fn add(&mut self, mut list: List<'a>) {
+        if let Some((id, number)) = list.next(self.snapshot) {
+            self.next.push(Next { id, number, list: self.lists.len() });
+            self.lists.push(list);
+        }
+    }
+}
+
+impl<'a> Iterator for Walk<'a> {
+    type Item = (&'a PortfolioId, &'a Portfolio);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let mut first = self.next.peek_mut()?;
+            let (id, number, list) = (first.id, first.number, first.list);
+            let following = self.lists.get_mut(list).and_then(|list| list.next(self.snapshot));
+            match following {
+                Some((id, number)) => *first = Next { id, number, list },
+                None => drop(PeekMut::pop(first)),
+            }
+            if self.last.replace(number) == Some(number) {
+                continue;
+            }
+            if let Some(portfolio) = self.snapshot.portfolio_of(number) {
+                return Some((id, portfolio));
+            }
+        }
+    }
+}
+
+impl<'a> List<'a> {
+    fn next(&mut self, snapshot: &'a Snapshot) -> Option<(&'a PortfolioId, u32)> {
+        match self {
+            Self::Numbers(numbers) => {
+                let number = *numbers.next()?;
+                Some((snapshot.portfolio_names.key(number)?, number))
+            }
+            Self::Ordered(portfolios) => portfolios.next().map(|(id, number)| (id, *number)),
+        }
+    }
+}
+
+impl Ord for Next<'_> {
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.id.cmp(self.id)
+    }
+}
+
+impl PartialOrd for Next<'_> {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Next<'_> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id == other.id
+    }
+}
+
+impl Eq for Next<'_> {}
