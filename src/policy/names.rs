@@ -21,7 +21,7 @@ const LEAST_SLOTS: usize = 8;
 /// not name stays valid. Compiling anew drops the numbers that nobody uses any more.
 #[derive(Clone, Debug)]
 pub(super) struct Names<K> {
-    keys: Pages<K, 64>,
+    keys: Pages<K, 256>,
     /// Empty, or the upper half of the hash above the number plus one. As many as a power of two;
     /// a thing is in the first free slot from where the upper bits of its hash point.
     slots: Pages<u64, 512>,

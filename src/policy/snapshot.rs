@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// The built-in viewer: the most that a site viewer gets from openness (DIR-8).
     pub(super) viewer: Arc<Role>,
     pub(super) people_names: Names<Subject>,
-    pub(super) people: Pages<Party, 32>,
+    pub(super) people: Pages<Party, 64>,
     pub(super) group_names: Names<Subject>,
     pub(super) groups: Pages<Group, 32>,
     pub(super) closures: Pages<Closure, 64>,

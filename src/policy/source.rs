@@ -1,5 +1,6 @@
 //! Everything that gives a subject anything on a portfolio, in force or not.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::domain::access_settings::Visibility;
@@ -111,36 +112,41 @@ pub(super) fn table<'a>(
 
 /// A subject and the groups that it is in, directly or not: what is the same for every portfolio
 /// that is asked about.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reached<'a> {
     pub subject: Resolved<'a>,
     snapshot: &'a Snapshot,
     /// A bit for each of the groups, at its number modulo the number of bits. Of the groups that a
     /// portfolio is granted to, nearly all that the subject is not in are told apart by this alone.
-    filter: [u64; FILTER_WORDS],
+    /// Made when the first grant to a group is looked at: a grant of its own may settle it before.
+    filter: OnceCell<[u64; FILTER_WORDS]>,
 }
 
 const FILTER_WORDS: usize = 32;
 
 impl<'a> Reached<'a> {
-    #[inline]
     pub fn by(snapshot: &'a Snapshot, subject: Resolved<'a>) -> Self {
-        let mut filter = [0; FILTER_WORDS];
-        for group in snapshot.closures(subject).flatten() {
-            let (word, bit) = filter_bit(*group);
-            if let Some(word) = filter.get_mut(word) {
-                *word |= bit;
-            }
-        }
-        Self { subject, snapshot, filter }
+        Self { subject, snapshot, filter: OnceCell::new() }
     }
 
     /// Whether the subject is this group, or in it.
     #[inline]
     pub fn contains(&self, group: u32) -> bool {
         let (word, bit) = filter_bit(group);
-        self.filter.get(word).is_some_and(|word| word & bit != 0)
+        let filter = self.filter.get_or_init(|| self.filter());
+        filter.get(word).is_some_and(|word| word & bit != 0)
             && self.snapshot.closures(self.subject).any(|closure| closure.contains(&group))
+    }
+
+    fn filter(&self) -> [u64; FILTER_WORDS] {
+        let mut filter = [0; FILTER_WORDS];
+        for group in self.snapshot.closures(self.subject).flatten() {
+            let (word, bit) = filter_bit(*group);
+            if let Some(word) = filter.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        filter
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod administrators;
 mod explanations;
+mod index;
 mod lists;
 
 use super::*;
