@@ -14,6 +14,7 @@ use super::snapshot::Snapshot;
 pub struct Compiler {
     facts: OrganizationFacts,
     subjects: BTreeMap<Subject, SubjectFact>,
+    bytes: usize,
 }
 
 impl Compiler {
@@ -26,11 +27,12 @@ impl Compiler {
             subjects: Vec::new(),
             portfolios: Vec::new(),
         };
-        Self { facts, subjects: BTreeMap::new() }
+        Self { facts, subjects: BTreeMap::new(), bytes: 0 }
     }
 
     /// Takes a part of the facts.
     pub fn add(&mut self, part: FactsPart) {
+        self.bytes += part.bytes();
         self.facts.roles.extend(part.roles);
         for fact in part.standings {
             let subject = self.subject(fact.subject);
@@ -41,6 +43,12 @@ impl Compiler {
             self.subject(fact.member).groups.push(fact.group);
         }
         self.facts.portfolios.extend(part.portfolios);
+    }
+
+    /// An estimate of the memory held so far, as [`Snapshot::bytes`].
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The snapshot, when every part has been taken.

@@ -34,6 +34,7 @@ mod grpcurl;
 mod harness;
 mod house;
 mod issuer;
+mod memory;
 mod oracle;
 mod oracle_lists;
 mod policy_lists;
