@@ -18,9 +18,13 @@
 )]
 
 mod child;
+mod database;
 mod empty;
 mod front_door;
+mod load;
 mod report;
+mod stored;
+mod visible;
 mod wire;
 
 use std::error::Error;
@@ -29,7 +33,7 @@ use report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const SECTIONS: &[&str] = &["wire"];
+const SECTIONS: &[&str] = &["wire", "load", "visible"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -53,6 +57,8 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
         report.section(section);
         match *section {
             "wire" => wire::measure(&mut report).await?,
+            "load" => load::measure(&mut report).await?,
+            "visible" => visible::measure(&mut report).await?,
             _ => return Err(format!("section `{section}` is not served").into()),
         }
     }

@@ -115,8 +115,8 @@ async fn what_is_loaded_and_not_yet_published_counts() {
     let grants = site.hold("grants").await;
     site.cache.want("org-0".parse().unwrap());
     site.until_blocked().await;
-    // The load has read where the feed stands; the round that would publish it cannot.
-    let mut heads = site.hold("feed_heads").await;
+    // What the round reads that would publish it, and the load does not.
+    let mut log = site.hold("change_log").await;
     drop(grants);
     let loaded = async {
         while site.cache.usage().loading == 0 {
@@ -126,7 +126,7 @@ async fn what_is_loaded_and_not_yet_published_counts() {
     timeout(PATIENCE, loaded).await.expect("what is loading counts");
     let during = site.cache.usage();
     assert_eq!(during.published, before.published);
-    execute(&mut heads, "COMMIT").await;
+    execute(&mut log, "COMMIT").await;
     site.load("org-0").await;
     let after = site.cache.usage();
     assert_eq!((after.loading, after.published > before.published), (0, true));
@@ -152,20 +152,21 @@ async fn organizations_that_do_not_fit_together_do_not_evict_each_other_at_every
     assert!(cache.usage().peak <= peak + 64);
 }
 
-/// **Eviction is always safe**: with a budget for two of five, five writers, each of whom asks with
-/// the token of what was just written.
+/// **Eviction is always safe**: five writers, a budget for fewer, and each asks with the token of
+/// what was just written.
 #[tokio::test(flavor = "multi_thread")]
 async fn rev_1_every_token_is_honoured_while_organizations_come_and_go() {
     let site = site().await;
     let organizations = settle(&site, 5).await;
     let (size, peak) = measure(&site, "org-0").await;
-    let options = Options { poll_interval: Duration::from_millis(5), ..patient(size + peak) };
+    let budget = peak + size / 2;
+    let options = Options { poll_interval: Duration::from_millis(5), ..patient(budget) };
     let (cache, _ends) = site.replica_with(options);
     cache.ready().await;
     let live = organizations.iter().map(|organization| live(&site, &cache, organization));
     let lives = futures::future::join_all(live).await;
     let (warm, evicted) = lives.iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
-    assert!(warm > 50 && evicted > 5, "{warm} answers from memory, {evicted} evictions seen");
+    assert!(warm > 50 && evicted > 1, "{warm} answers from memory, {evicted} evictions seen");
     let usage = cache.usage();
     assert!(usage.peak <= usage.budget, "{usage:?}");
 }

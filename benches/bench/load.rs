@@ -1,0 +1,77 @@
+//! How long an organization takes to be loaded, and how much memory that takes beyond what stays.
+//!
+//! Each load is a child's first, from a PostgreSQL that has just written it. The child asks for one
+//! organization and waits until the published world has it: reading, compiling, one round. Its
+//! memory is the kernel's account of the process, the peak included.
+
+use std::time::{Duration, Instant};
+
+use portcullis::cache::{Cache, Options};
+use portcullis::clock::Clock;
+use portcullis::storage::{self, Storage};
+use tokio_util::sync::CancellationToken;
+
+use super::Outcome;
+use super::child::{self, Child};
+use super::database::Database;
+use super::report::{Goal, Report};
+use super::stored::Stored;
+
+const SIZES: [(&str, usize, usize); 2] = [("100k", 100_000, 3), ("1m", 1_000_000, 3)];
+
+pub async fn measure(report: &mut Report) -> Outcome<()> {
+    let database = Database::start().await?;
+    for (name, grants, times) in SIZES {
+        Stored::write(&database.url, name, grants).await?;
+        let (mut seconds, mut peaks, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..times {
+            let loaded = Child::start("load", &[&database.url, name])?;
+            let numbers: Result<Vec<f64>, _> =
+                loaded.line.split_whitespace().map(str::parse).collect();
+            let [took, before, after, peak] = numbers?[..] else {
+                return Err(format!("the child says `{}`", loaded.line).into());
+            };
+            seconds.push(took);
+            peaks.push((peak - before) / (after - before));
+            bytes.push((after - before) / grants as f64);
+        }
+        report.samples(&format!("load_seconds_{name}"), seconds, Goal::None);
+        if name == "1m" {
+            report.samples("load_peak_over_resident_1m", peaks, Goal::AtMost(2.0));
+            report.samples("load_resident_bytes_per_grant_1m", bytes, Goal::None);
+        }
+    }
+    database.stop().await;
+    Ok(())
+}
+
+/// Loads one organization; prints seconds, and the process's bytes before, after and at the peak.
+pub async fn load(url: &str, organization: &str) -> Outcome<()> {
+    let options = storage::Options {
+        url: url.to_owned(),
+        write_connections: 1,
+        read_connections: 1,
+        pool_wait: Duration::from_secs(5),
+    };
+    let storage = Storage::connect(&options).await?;
+    let cancel = CancellationToken::new();
+    let options = Options { memory_budget: usize::MAX, ..Options::default() };
+    let cache = Cache::start(storage, Clock::system(), options, cancel.clone());
+    cache.ready().await;
+    let (before, began) = (memory("VmRSS:")?, Instant::now());
+    cache.want(organization.parse()?);
+    cache.until(|world| world.organization(organization).is_some()).await;
+    let took = began.elapsed().as_secs_f64();
+    let (after, peak) = (memory("VmRSS:")?, memory("VmHWM:")?);
+    child::ready(format_args!("{took} {before} {after} {peak}")).await?;
+    cancel.cancel();
+    Ok(())
+}
+
+/// What the kernel says of this process's memory, in bytes.
+fn memory(what: &str) -> Outcome<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).ok_or("no such line")?;
+    let kilobytes: f64 = line.trim().trim_end_matches(" kB").parse()?;
+    Ok(kilobytes * 1024.0)
+}
