@@ -84,7 +84,9 @@ impl Budget {
             return Err(over);
         }
         *account = Account { published: bytes, loading, peak: account.peak.max(bytes + loading) };
-        arrived.iter_mut().for_each(|room| room.bytes = 0);
+        for room in arrived {
+            room.bytes = 0;
+        }
         Ok(())
     }
 

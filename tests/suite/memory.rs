@@ -1,11 +1,12 @@
 //! What a server does whose memory is small, or wrong.
 
 use std::sync::LazyLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use portcullis::proto::v1;
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::harness::{TestServer, refusal, subject};
