@@ -26,7 +26,7 @@ pub async fn measure(report: &mut Report) -> Outcome<()> {
     let database = Database::start().await?;
     for (name, grants, times) in SIZES {
         Stored::write(&database.url, name, grants).await?;
-        let (mut seconds, mut peaks, mut bytes, mut counts) = (vec![], vec![], vec![], vec![]);
+        let [mut seconds, mut peaks, mut bytes, mut counts] = [const { Vec::new() }; 4];
         for _ in 0..times {
             let loaded = Child::start("load", &[&database.url, name])?;
             let numbers: Result<Vec<f64>, _> =
@@ -50,8 +50,8 @@ pub async fn measure(report: &mut Report) -> Outcome<()> {
     Ok(())
 }
 
-/// Loads one organization; prints seconds, and bytes: those of the load at its peak, those that stay,
-/// and those that the memory budget counts.
+/// Loads one organization; prints seconds, and bytes: those of the load at its peak, those that
+/// stay, and those that the memory budget counts.
 pub async fn load(url: &str, organization: &str) -> Outcome<()> {
     let options = storage::Options {
         url: url.to_owned(),
