@@ -38,16 +38,17 @@ fn total(usage: Usage) -> usize {
     usage.published + usage.loading
 }
 
-/// Has an organization loaded, time passing meanwhile.
+/// Has an organization loaded, once those that were loaded before may be displaced.
 async fn load(site: &Site, cache: &Cache, organization: &str) {
-    loop {
-        site.clock.advance(TENURE);
-        cache.want(organization.parse().unwrap());
-        assert!(cache.round_now().await);
-        if holds(cache, organization).await {
-            return;
+    site.clock.advance(TENURE);
+    cache.want(organization.parse().unwrap());
+    // Time stands still meanwhile: how long a load takes says how long what it brings may stay.
+    let loaded = async {
+        while !holds(cache, organization).await {
+            assert!(cache.round_now().await);
         }
-    }
+    };
+    timeout(PATIENCE, loaded).await.expect("it is loaded");
 }
 
 async fn holds(cache: &Cache, organization: &str) -> bool {
@@ -166,7 +167,7 @@ async fn rev_1_every_token_is_honoured_while_organizations_come_and_go() {
     let live = organizations.iter().map(|organization| live(&site, &cache, organization));
     let lives = futures::future::join_all(live).await;
     let (warm, evicted) = lives.iter().fold((0, 0), |(a, b), (c, d)| (a + c, b + d));
-    assert!(warm > 50 && evicted > 1, "{warm} answers from memory, {evicted} evictions seen");
+    assert!(warm > 50 && evicted > 0, "{warm} answers from memory, {evicted} evictions seen");
     let usage = cache.usage();
     assert!(usage.peak <= usage.budget, "{usage:?}");
 }
