@@ -49,8 +49,8 @@ struct Warm {
 }
 
 thread_local! {
-    /// How many decisions on this thread pass until the next that is made again.
-    static LEFT: Cell<u32> = const { Cell::new(0) };
+    /// How many decisions on this thread pass until the next that is made again; none: to be drawn.
+    static LEFT: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
 // === impl Shadow ===
@@ -65,15 +65,11 @@ impl Shadow {
         match self.rate {
             0 => false,
             1 => true,
-            rate => LEFT.with(|left| match left.get().checked_sub(1) {
-                Some(fewer) => {
-                    left.set(fewer);
-                    false
-                }
-                None => {
-                    left.set(rand::random_range(0..rate.saturating_mul(2) - 1));
-                    true
-                }
+            rate => LEFT.with(|cell| {
+                let most = rate.saturating_mul(2) - 1;
+                let left = cell.get().unwrap_or_else(|| rand::random_range(0..most));
+                cell.set(left.checked_sub(1));
+                left == 0
             }),
         }
     }
