@@ -152,6 +152,7 @@ impl Server {
         let following = cache::Options {
             poll_interval: config.poll_interval,
             staleness_bound: config.staleness_bound,
+            memory_budget: config.memory.budget(),
             ..cache::Options::default()
         };
         let cache = Cache::start(storage.clone(), clock, following, background.clone());
@@ -160,7 +161,7 @@ impl Server {
         }
         let purge = purge_request_outcomes(storage.clone());
         tokio::spawn(background.clone().run_until_cancelled_owned(purge));
-        let app = App::new(storage, cache.clone());
+        let app = App::new(storage, cache.clone()).shadowing(config.memory.shadow_check_rate);
         let services = Services::new(app, config.limits.clone(), config.request_timeout, further);
         let (ready, stopping) = (cache.watch_ready(), CancellationToken::new());
         let serving =

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child as Process, Command, Stdio};
 
-use super::{Outcome, decide, front_door};
+use super::{Outcome, decide, front_door, load, visible};
 
 /// What tells a child from the measurement.
 pub const FLAG: &str = "--child";
@@ -14,6 +14,8 @@ pub async fn run(role: &str, arguments: &[&str]) -> Outcome<()> {
     match (role, arguments) {
         ("decide", [grants]) => decide::run(grants).await,
         ("serve", [directory]) => front_door::serve(directory.into()).await,
+        ("load", [url, organization]) => load::load(url, organization).await,
+        ("follow", [url]) => visible::follow(url).await,
         _ => Err(format!("no child `{role}` with {} arguments", arguments.len()).into()),
     }
 }

@@ -18,10 +18,14 @@
 )]
 
 mod child;
+mod database;
 mod decide;
 mod empty;
 mod front_door;
+mod load;
 mod report;
+mod stored;
+mod visible;
 mod wire;
 mod world;
 
@@ -31,7 +35,7 @@ use report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const SECTIONS: &[&str] = &["wire", "decide"];
+const SECTIONS: &[&str] = &["wire", "decide", "load", "visible"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -56,6 +60,8 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
         match *section {
             "wire" => wire::measure(&mut report).await?,
             "decide" => decide::measure(&mut report).await?,
+            "load" => load::measure(&mut report).await?,
+            "visible" => visible::measure(&mut report).await?,
             _ => return Err(format!("section `{section}` is not served").into()),
         }
     }

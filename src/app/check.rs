@@ -86,7 +86,9 @@ impl App {
             actor: actor.as_ref(),
             now,
         };
-        let decision = match decide(&asker, request) {
+        let decided = decide(&asker, request);
+        self.shadow(context, request, world, now, &decided);
+        let decision = match decided {
             Ok(decision) => decision,
             // The name may have been registered since: it is looked up before it is refused.
             Err(Undecided::UnknownPermission(_)) => return Ok(None),
@@ -164,7 +166,7 @@ impl App {
     }
 }
 
-fn decide(asker: &Asker<'_>, request: &CheckPermission) -> Result<Decision, Undecided> {
+pub(super) fn decide(asker: &Asker<'_>, request: &CheckPermission) -> Result<Decision, Undecided> {
     let query = Query {
         subject: &request.subject,
         permission: &request.permission,

@@ -10,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use super::asker::Asker;
 use super::{App, Context, Error, StorageError};
 use crate::cache::metrics::{Path, count_decisions};
-use crate::cache::{ColdCause, Requirement, World};
+use crate::cache::{ColdCause, NotHeld, Requirement, World};
 use crate::domain::caller::Principal;
+use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp};
 use crate::policy::{self, Snapshot};
@@ -140,7 +141,7 @@ impl App {
         // The primary, now: whatever was required, this is as fresh.
         let requirement = Requirement::AtLeast(heads.position().token_of_all(heads.epoch));
         let held = self.cache.holding(&requirement, organizations, context.deadline).await;
-        self.remember(context, held.map_err(unanswered)?, Path::Cold)
+        self.remember(context, held.map_err(not_held)?, Path::Cold)
     }
 
     /// The organizations that know a subject and the actor, and that the caller reaches, as the
@@ -234,6 +235,21 @@ fn unanswered(cause: ColdCause) -> Error {
         }
     };
     error.into()
+}
+
+fn not_held(why: NotHeld) -> Error {
+    match why {
+        NotHeld::Cold(cause) => unanswered(cause),
+        NotHeld::OverBudget(organization) => {
+            let message = format!(
+                "organization `{organization}` does not fit into the memory that this server may \
+                 use, and what is asked is answered from memory only; single checks are answered; \
+                 the operator can raise `--memory-budget`"
+            );
+            let refusal = Refusal::new(Reason::MemoryBudgetExceeded, message);
+            refusal.with("organization", organization).into()
+        }
+    }
 }
 
 #[cfg(test)]

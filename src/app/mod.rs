@@ -23,6 +23,7 @@ mod portfolios;
 mod reach;
 mod roles;
 mod service_accounts;
+mod shadow;
 mod subjects;
 mod users;
 
@@ -56,6 +57,7 @@ pub use crate::storage::{Error as StorageError, WriteContext};
 
 use self::authorize::Acting;
 use self::reach::{may_read_actor, require_actor};
+use self::shadow::Shadow;
 use crate::cache::Cache;
 use crate::domain::caller::{Actor, Principal};
 use crate::domain::refusal::{Reason, Refusal};
@@ -69,6 +71,7 @@ use crate::storage::{AsyncFunc, Failure, Read, Scope, Storage, Transaction, Writ
 pub struct App {
     storage: Storage,
     cache: Cache,
+    shadow: Shadow,
 }
 
 /// Who asks, and for how long they wait.
@@ -147,7 +150,14 @@ impl App {
     /// The application on a database and a cache of it.
     #[must_use]
     pub fn new(storage: Storage, cache: Cache) -> Self {
-        Self { storage, cache }
+        Self { storage, cache, shadow: Shadow::new(0) }
+    }
+
+    /// The same, which makes one in so many decisions from memory again from the database, and
+    /// complains if they differ; 0: none.
+    #[must_use]
+    pub fn shadowing(self, rate: u32) -> Self {
+        Self { shadow: Shadow::new(rate), ..self }
     }
 
     /// Reads on one consistent state of the primary; the token is that state's.

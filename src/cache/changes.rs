@@ -1,13 +1,15 @@
-//! What a round makes of what it has read: the next world. Pure.
+//! What a round makes of what it has read: the next world.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::warn;
 
 use super::World;
 use super::load::Arrived;
-use super::metrics::Reload;
+use super::metrics::{self, Eviction, Reload};
 use super::round::{Changes, GlobalNews, Keys, Tail, keys_by_organization};
+use super::world::Stay;
 use crate::domain::OrganizationId;
 use crate::domain::fact::{GlobalChanges, OrganizationChanges};
 use crate::policy::{Global, Snapshot};
@@ -19,18 +21,23 @@ pub(super) fn apply(
     changes: Changes,
     arrived: Vec<Arrived>,
     limit: usize,
+    now: Duration,
 ) -> (World, Vec<Reload>) {
     let mut next = world.clone();
     let mut reloads = Vec::new();
     move_to(&mut next, changes.heads);
     // The catalogue first: roles are compiled against it.
-    next.global = global(&world.global, changes.global, &mut reloads);
+    next.set_global(global(world.shared_global(), changes.global, &mut reloads));
     for (id, changes) in changes.organizations {
         apply_to_organization(&mut next, &id, changes);
     }
     let mut evict = |id: &OrganizationId, cause| {
         if next.evict(id) {
             warn!(organization = id.as_str(), ?cause, "evicted; loaded again when asked for");
+            metrics::count_eviction(match cause {
+                Reload::UnknownChange => Eviction::UnknownChange,
+                Reload::Load | Reload::Reset | Reload::Oversized => Eviction::Oversized,
+            });
             reloads.push(cause);
         }
     };
@@ -52,8 +59,9 @@ pub(super) fn apply(
     for (arrived, missed) in arrived.into_iter().zip(changes.missed) {
         match missed {
             Some(missed) => {
-                let snapshot = changed(&arrived.snapshot, missed, &next.global);
-                next.insert(snapshot, arrived.shard);
+                let snapshot = changed(&arrived.snapshot, missed, next.global());
+                let stay = Stay::beginning(world.round, now, arrived.took);
+                next.insert(snapshot, arrived.shard, stay);
                 reloads.push(Reload::Load);
             }
             None => {
@@ -87,7 +95,7 @@ fn apply_to_organization(world: &mut World, id: &OrganizationId, changes: Organi
         return;
     };
     let portfolios: Vec<_> = changes.portfolios.iter().map(|(id, _)| id.clone()).collect();
-    let snapshot = changed(&loaded.snapshot, changes, &world.global);
+    let snapshot = changed(&loaded.snapshot, changes, world.global());
     world.replace(snapshot, portfolios.iter());
 }
 

@@ -9,10 +9,13 @@ use tokio::task::JoinError;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::load::Loads;
-use super::metrics::{self, Reload};
+use super::budget::Room;
+use super::load::{self, Loads, News};
+use super::metrics::{self, Eviction, Reload};
+use super::rest::{Rest, victims};
 use super::round::{self, Fork, Found, Plan, follows};
-use super::{Options, Shared, World, changes};
+use super::whole::{Ask, Failed as LoadFailed};
+use super::{Options, Shared, Wish, World, changes};
 use crate::clock::Reading;
 use crate::domain::OrganizationId;
 use crate::domain::fact::GlobalFacts;
@@ -29,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 pub(super) struct Signals {
     pub ended: watch::Sender<u64>,
     pub ready: watch::Sender<bool>,
-    pub wished: mpsc::Receiver<OrganizationId>,
+    pub wished: mpsc::Receiver<Wish>,
 }
 
 pub(super) struct Feed {
@@ -63,7 +66,9 @@ struct Poll {
 
 impl Feed {
     pub fn new(shared: Arc<Shared>, storage: Storage, options: Options, signals: Signals) -> Self {
-        let loads = Loads::new(options.max_keys_per_round);
+        let (clock, budget) = (shared.clock.clone(), shared.budget.clone());
+        metrics::set_budget(budget.limit());
+        let loads = Loads::new(storage.clone(), clock, budget, options.max_keys_per_round);
         Self { shared, storage, options, signals, loads, failures: 0 }
     }
 
@@ -126,14 +131,28 @@ impl Feed {
             Found::Changes(changes) => *changes,
         };
         self.loads.note_changes(&changes.tails);
-        let arrived = self.loads.take_arrived();
-        let world = Arc::clone(world);
-        let apply = move || changes::apply(&world, changes, arrived, limit);
-        let (next, reloads) = tokio::task::spawn_blocking(apply).await?;
+        let (arrived, mut rooms) = self.loads.take_arrived();
+        let (before, now) = (Arc::clone(world), self.shared.clock.read().monotonic);
+        let apply = move || changes::apply(&before, changes, arrived, limit, now);
+        let (mut next, reloads) = tokio::task::spawn_blocking(apply).await?;
         reloads.into_iter().for_each(metrics::count_reload);
-        metrics::set_content(&next);
+        self.fit(&mut next, &mut rooms);
         self.publish(next, poll);
+        Self::let_go(Arc::clone(world));
         Ok(())
+    }
+
+    /// Evicts from a world that is about to be published what the budget has no room for: what was
+    /// used least recently. What `rooms` hold is in the world.
+    fn fit(&self, next: &mut World, rooms: &mut [Room]) {
+        while let Err(over) = self.shared.budget.publish(next.bytes(), rooms) {
+            let everything = || next.organizations.keys().cloned().collect();
+            let victims: Vec<_> = victims(next, over, None).unwrap_or_else(everything);
+            if victims.is_empty() {
+                return;
+            }
+            evict(next, &victims, Eviction::Budget);
+        }
     }
 
     /// Throws away everything that was known of a history that has ended.
@@ -142,7 +161,10 @@ impl Feed {
         metrics::count_reload(Reload::Reset);
         self.loads.reset();
         // Published even if what follows fails: nothing of it may be answered from any more.
-        self.shared.world.store(Arc::new(World::unknown()));
+        let mut next = World::unknown();
+        self.fit(&mut next, &mut []);
+        let ended = self.shared.world.swap(Arc::new(next));
+        Self::let_go(ended);
         self.begin(poll).await
     }
 
@@ -156,9 +178,8 @@ impl Feed {
             return Err(Error::Unavailable(message.to_owned()).into());
         }
         let mut next = World::unknown();
-        next.global = Arc::new(Global::compile(facts));
+        next.set_global(Arc::new(Global::compile(facts)));
         changes::move_to(&mut next, heads);
-        metrics::set_content(&next);
         self.publish(next, poll);
         Ok(())
     }
@@ -168,6 +189,7 @@ impl Feed {
         next.set_clock(poll.heads.now, poll.before, poll.after);
         next.fresh_as_of = Some(poll.before);
         next.round = poll.round;
+        metrics::set_content(&next);
         self.shared.world.store(Arc::new(next));
         metrics::record_round(poll.before, self.shared.clock.read());
     }
@@ -203,21 +225,93 @@ impl Feed {
         }
     }
 
-    /// Waits until the next round is due: by time, because somebody waits for it, or because an
-    /// organization was loaded.
+    /// Waits until the next round is due: by time, because somebody waits for it, or because a load
+    /// has ended.
     async fn wait(&mut self, pause: Duration) {
         let due = Instant::now() + pause;
         let shared = Arc::clone(&self.shared);
         loop {
-            self.loads.start(&shared.world.load(), &self.storage);
+            self.loads.start(&shared.world.load());
             tokio::select! {
                 () = sleep_until(due) => return,
                 () = shared.wake.notified() => return,
-                arrived = self.loads.next() => if arrived { return },
-                Some(organization) = self.signals.wished.recv() => {
-                    self.loads.want(organization, &shared.world.load(), &self.storage);
-                }
+                news = self.loads.next() => match news {
+                    News::Asks(ask) => self.make_room(ask).await,
+                    News::Arrived => return,
+                    // Who waits for it is told by a round.
+                    News::Rest(id, failed) => return self.rest(id, &failed),
+                    News::Nothing => {}
+                },
+                Some(wish) = self.signals.wished.recv() => self.grant(wish).await,
             }
+        }
+    }
+
+    // --- between rounds: the same position, with less in memory ---
+
+    async fn grant(&mut self, wish: Wish) {
+        let (Wish::Load(id) | Wish::Reload(id)) = &wish;
+        let id = id.clone();
+        if matches!(wish, Wish::Reload(_)) {
+            self.evict(vec![id.clone()], Eviction::Diverged).await;
+        }
+        self.loads.want(id, &self.shared.world.load());
+    }
+
+    /// Notes that an organization is not to be loaded again before a while.
+    fn rest(&self, id: OrganizationId, failed: &LoadFailed) {
+        let mut next = World::clone(&self.shared.world.load());
+        let now = self.shared.clock.read().monotonic;
+        let rest = Rest::after(failed, next.resting.get(&id), now);
+        load::tell(&id, failed, &rest);
+        next.resting.insert(id, rest);
+        metrics::set_over_budget(&next);
+        self.shared.world.store(Arc::new(next));
+    }
+
+    /// Makes room for a load, at the cost of those that were used least recently; not of those in
+    /// their tenure.
+    async fn make_room(&self, ask: Ask) {
+        let now = self.shared.clock.read().monotonic;
+        let missing = ask.bytes.saturating_sub(self.shared.budget.free());
+        let found = victims(&self.shared.world.load(), missing, Some(now));
+        let made = match found {
+            Some(victims) => self.evict(victims, Eviction::Budget).await,
+            None => false,
+        };
+        // Nobody there: the load was thrown away meanwhile.
+        let _gone = ask.answer.send(made);
+    }
+
+    /// Publishes the same world without these organizations; false if that did not work out.
+    async fn evict(&self, victims: Vec<OrganizationId>, cause: Eviction) -> bool {
+        let world = self.shared.world.load_full();
+        let mut next = World::clone(&world);
+        let work = move || {
+            evict(&mut next, &victims, cause);
+            next
+        };
+        let Ok(next) = tokio::task::spawn_blocking(work).await else { return false };
+        metrics::set_content(&next);
+        // In this order: what is told to be free is free.
+        let bytes = next.bytes();
+        self.shared.world.store(Arc::new(next));
+        let made = self.shared.budget.publish(bytes, &mut []).is_ok();
+        Self::let_go(world);
+        made
+    }
+
+    /// Lets go of a former world where it holds up nobody: an organization may be large.
+    fn let_go(world: Arc<World>) {
+        drop(tokio::task::spawn_blocking(move || drop(world)));
+    }
+}
+
+fn evict(world: &mut World, victims: &[OrganizationId], cause: Eviction) {
+    for id in victims {
+        if world.evict(id) {
+            info!(organization = id.as_str(), ?cause, "evicted; loaded again when asked for");
+            metrics::count_eviction(cause);
         }
     }
 }

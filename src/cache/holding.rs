@@ -8,11 +8,27 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
 
+use super::rest::Cause;
 use super::{Cache, ColdCause, Freshness, Requirement, World};
 use crate::domain::OrganizationId;
 
 /// How long a database that was not heard of lately is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Why memory does not hold what was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotHeld {
+    /// It is not fresh enough, or was not in time.
+    Cold(ColdCause),
+    /// The memory budget has no room for this organization.
+    OverBudget(OrganizationId),
+}
+
+impl From<ColdCause> for NotHeld {
+    fn from(cause: ColdCause) -> Self {
+        Self::Cold(cause)
+    }
+}
 
 impl Cache {
     /// Waits for a world that is as fresh as required; what memory cannot reach by the requirement
@@ -58,13 +74,13 @@ impl Cache {
     /// not is waited for until the deadline.
     ///
     /// # Errors
-    /// As [`Cache::reaching`].
+    /// As [`Cache::reaching`], and `OverBudget` at once where waiting would be in vain.
     pub async fn holding(
         &self,
         requirement: &Requirement,
         organizations: &[OrganizationId],
         deadline: Instant,
-    ) -> Result<Arc<World>, ColdCause> {
+    ) -> Result<Arc<World>, NotHeld> {
         let mut ended = self.0.ended.clone();
         let mut world = self.reaching(requirement, deadline).await?;
         // What is published from here on is fresh enough: time only adds to it.
@@ -72,9 +88,13 @@ impl Cache {
         loop {
             ended.borrow_and_update();
             let mut complete = true;
+            let now = self.0.clock.read().monotonic;
             for id in organizations {
                 if world.organization(id.as_str()).is_none() {
                     complete = false;
+                    if world.rest(id, now) == Some(Cause::OverBudget) {
+                        return Err(NotHeld::OverBudget(id.clone()));
+                    }
                     // A wish may have been dropped, and a load may fail: each round asks again.
                     self.want(id.clone());
                 }
@@ -84,8 +104,8 @@ impl Cache {
             }
             match timeout_at(deadline, ended.changed()).await {
                 Ok(Ok(())) => world = self.reaching(&later, deadline).await?,
-                Ok(Err(_)) => return Err(ColdCause::Behind),
-                Err(_) => return Err(ColdCause::DeadlinePassed),
+                Ok(Err(_)) => return Err(ColdCause::Behind.into()),
+                Err(_) => return Err(ColdCause::DeadlinePassed.into()),
             }
         }
     }

@@ -1,25 +1,27 @@
-//! Loading organizations as a whole.
+//! Which organizations are being loaded as a whole.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
-use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::World;
+use super::budget::{Budget, Room};
+use super::rest::{Cause, Rest};
 use super::round::{Tail, follows};
+use super::whole::{Ask, Failed, Tools, Whole, load};
+use crate::clock::Clock;
 use crate::domain::OrganizationId;
-use crate::domain::fact::{FactKey, GlobalFacts, OrganizationFacts};
+use crate::domain::fact::FactKey;
 use crate::domain::revision::Shard;
-use crate::policy::{Global, Snapshot};
-use crate::storage::{Error, FeedHead, FeedHeads, LoggedChange, Read, Storage};
+use crate::policy::Snapshot;
+use crate::storage::{FeedHead, FeedHeads, LoggedChange, Storage};
 
 /// Each load takes a connection of the feed's pool, which has as many to spare.
 const AT_ONCE: usize = 2;
-/// A load that takes longer is given up; the largest organizations take seconds.
-const TIMEOUT: Duration = Duration::from_secs(60);
 /// How many organizations may wait for their turn.
 const WAITING: usize = 1_024;
 
@@ -30,7 +32,9 @@ const WAITING: usize = 1_024;
 /// is true somewhere at or after the registration; what came after it is read again when it is
 /// installed.
 pub(super) struct Loads {
-    tasks: JoinSet<Result<Option<Whole>, Error>>,
+    tasks: JoinSet<Result<Option<Whole>, Failed>>,
+    tools: Tools,
+    asked: mpsc::Receiver<Ask>,
     loading: Vec<Loading>,
     waiting: VecDeque<OrganizationId>,
     arrived: Vec<Arrived>,
@@ -44,13 +48,6 @@ struct Loading {
     missed: Missed,
 }
 
-/// All of an organization, true at `heads`.
-struct Whole {
-    snapshot: Arc<Snapshot>,
-    shard: Shard,
-    heads: FeedHeads,
-}
-
 /// A loaded organization that waits for the next round to be installed.
 pub(super) struct Arrived {
     pub snapshot: Arc<Snapshot>,
@@ -60,6 +57,22 @@ pub(super) struct Arrived {
     /// Where its own did.
     pub head: FeedHead,
     pub missed: Missed,
+    /// What it takes in the budget.
+    pub room: Room,
+    /// How long its load took.
+    pub took: Duration,
+}
+
+/// What a load has to say.
+pub(super) enum News {
+    /// It asks for room.
+    Asks(Ask),
+    /// What was loaded is to be installed.
+    Arrived,
+    /// It is not tried again before a while.
+    Rest(OrganizationId, Failed),
+    /// There is nothing to be done.
+    Nothing,
 }
 
 /// What changed of an organization while it was loading.
@@ -74,9 +87,12 @@ pub(super) struct Missed {
 // === impl Loads ===
 
 impl Loads {
-    pub fn new(limit: usize) -> Self {
+    pub fn new(storage: Storage, clock: Clock, budget: Budget, limit: usize) -> Self {
+        let (asks, asked) = mpsc::channel(AT_ONCE);
         Self {
             tasks: JoinSet::new(),
+            tools: Tools { storage, clock, budget, asks },
+            asked,
             loading: Vec::new(),
             waiting: VecDeque::new(),
             arrived: Vec::new(),
@@ -84,20 +100,25 @@ impl Loads {
         }
     }
 
-    /// Has an organization loaded, unless it already is or will be.
-    pub fn want(&mut self, organization: OrganizationId, world: &World, storage: &Storage) {
+    /// Has an organization loaded, unless it already is or will be, or rests.
+    pub fn want(&mut self, organization: OrganizationId, world: &World) {
         let known = world.organizations.contains_key(&organization)
-            || self.loading.iter().any(|loading| loading.organization == organization)
-            || self.arrived.iter().any(|done| *done.snapshot.organization() == organization)
-            || self.waiting.contains(&organization);
+            || self.is_under_way(&organization)
+            || self.waiting.contains(&organization)
+            || world.rest(&organization, self.tools.clock.read().monotonic).is_some();
         if !known && self.waiting.len() < WAITING {
             self.waiting.push_back(organization);
-            self.start(world, storage);
+            self.start(world);
         }
     }
 
+    fn is_under_way(&self, id: &OrganizationId) -> bool {
+        self.loading.iter().any(|loading| loading.organization == *id)
+            || self.arrived.iter().any(|done| done.snapshot.organization() == id)
+    }
+
     /// Starts as many loads as may run.
-    pub fn start(&mut self, world: &World, storage: &Storage) {
+    pub fn start(&mut self, world: &World) {
         // Before the first round there is no place to note changes from.
         let Some(registered) = world.heads else {
             return;
@@ -105,43 +126,49 @@ impl Loads {
         while self.tasks.len() < AT_ONCE
             && let Some(organization) = self.waiting.pop_front()
         {
-            let work = load(storage.clone(), organization.clone());
             let missed = Missed::new(self.limit);
             // Nobody else touches `loading` before this returns: the task is registered in time.
-            let task = self.tasks.spawn(work).id();
+            let task = self.tasks.spawn(load(self.tools.clone(), organization.clone())).id();
             self.loading.push(Loading { organization, task, registered, missed });
         }
     }
 
-    /// Waits for the end of a load; true if it is to be installed. Never ends while none runs.
-    pub async fn next(&mut self) -> bool {
-        match self.tasks.join_next_with_id().await {
-            Some(ended) => self.note_end(ended),
-            None => std::future::pending().await,
+    /// Waits for news of a load. Never ends while none runs.
+    pub async fn next(&mut self) -> News {
+        tokio::select! {
+            Some(ended) = self.tasks.join_next_with_id() => self.note_end(ended),
+            Some(ask) = self.asked.recv() => News::Asks(ask),
+            else => std::future::pending().await,
         }
     }
 
-    fn note_end(&mut self, ended: Result<(Id, Result<Option<Whole>, Error>), JoinError>) -> bool {
+    fn note_end(&mut self, ended: Result<(Id, Result<Option<Whole>, Failed>), JoinError>) -> News {
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(place) = self.loading.iter().position(|loading| loading.task == id) else {
             // Thrown away by a reset while it ran.
-            return false;
+            return News::Nothing;
         };
         let Loading { organization, registered, missed, .. } = self.loading.swap_remove(place);
-        let organization = organization.as_str();
-        match ended.map(|(_, outcome)| outcome) {
+        let failed = match ended.map(|(_, outcome)| outcome) {
             Ok(Ok(Some(whole))) if follows(&registered, &whole.heads).is_ok() => {
-                let Whole { snapshot, shard, heads } = whole;
+                let Whole { snapshot, shard, heads, room, took } = whole;
                 let head = heads.head(shard);
-                self.arrived.push(Arrived { snapshot, shard, heads, head, missed });
-                return true;
+                self.arrived.push(Arrived { snapshot, shard, heads, head, missed, room, took });
+                return News::Arrived;
             }
-            Ok(Ok(Some(_))) => warn!(organization, "loaded from another history; dropped"),
-            Ok(Ok(None)) => debug!(organization, "no such organization to load"),
-            Ok(Err(error)) => warn!(organization, %error, "loading failed"),
-            Err(error) => warn!(organization, %error, "loading stopped"),
-        }
-        false
+            Ok(Ok(Some(_))) => {
+                let organization = organization.as_str();
+                warn!(organization, "loaded from another history; dropped");
+                return News::Nothing;
+            }
+            Ok(Ok(None)) => {
+                debug!(organization = organization.as_str(), "no such organization to load");
+                return News::Nothing;
+            }
+            Ok(Err(failed)) => failed,
+            Err(error) => Failed::Compile(error),
+        };
+        News::Rest(organization, failed)
     }
 
     /// Notes what a round has found of the organizations that are loading.
@@ -164,8 +191,11 @@ impl Loads {
         &self.arrived
     }
 
-    pub fn take_arrived(&mut self) -> Vec<Arrived> {
-        std::mem::take(&mut self.arrived)
+    /// What has arrived, and the room that it takes.
+    pub fn take_arrived(&mut self) -> (Vec<Arrived>, Vec<Room>) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let rooms = arrived.iter_mut().map(|arrived| arrived.room.take()).collect();
+        (arrived, rooms)
     }
 
     /// Throws away everything under way: it may be of another history.
@@ -176,33 +206,16 @@ impl Loads {
     }
 }
 
-async fn load(storage: Storage, organization: OrganizationId) -> Result<Option<Whole>, Error> {
-    let id = &organization;
-    let deadline = Instant::now() + TIMEOUT;
-    let found = storage.read_for_feed(deadline, async |read: &mut Read| read_whole(read, id).await);
-    let Some((shard, heads, facts, catalogue)) = found.await? else {
-        return Ok(None);
-    };
-    let compile = move || Snapshot::compile(facts, &Global::compile(catalogue));
-    let snapshot = tokio::task::spawn_blocking(compile).await;
-    let snapshot = snapshot.map_err(|error| Error::Unavailable(error.to_string()))?;
-    Ok(Some(Whole { snapshot: Arc::new(snapshot), shard, heads }))
-}
-
-type Facts = (Shard, FeedHeads, OrganizationFacts, GlobalFacts);
-
-/// Reads all of an organization, and the catalogue that its roles are compiled against, in one
-/// REPEATABLE READ transaction.
-async fn read_whole(
-    read: &mut Read,
-    organization: &OrganizationId,
-) -> Result<Option<Facts>, Error> {
-    let Some(shard) = read.organization_shard(organization).await? else {
-        return Ok(None);
-    };
-    let facts = read.organization_facts(organization).await?;
-    let catalogue = read.global_facts().await?;
-    Ok(Some((shard, *read.heads(), facts, catalogue)))
+/// Says why an organization was not loaded: once, not each time that it is tried.
+pub(super) fn tell(organization: &OrganizationId, failed: &Failed, rest: &Rest) {
+    let organization = organization.as_str();
+    match rest {
+        Rest { times: 2.., .. } => debug!(organization, %failed, "not loaded again"),
+        Rest { cause: Cause::Failed, .. } => warn!(organization, %failed, "loading failed"),
+        Rest { cause: Cause::OverBudget, .. } => {
+            warn!(organization, %failed, "not loaded; answered from the database, and not listed");
+        }
+    }
 }
 
 // === impl Missed ===

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use metrics::{Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge};
 
+use super::rest::{Cause, Rest};
 use super::world::World;
 use crate::clock::Reading;
 
@@ -13,6 +14,10 @@ const DECISIONS: &str = "portcullis_decisions_total";
 const RELOADS: &str = "portcullis_reloads_total";
 const SNAPSHOT_BYTES: &str = "portcullis_snapshot_bytes";
 const ORGANIZATIONS_LOADED: &str = "portcullis_organizations_loaded";
+const EVICTIONS: &str = "portcullis_evictions_total";
+const MEMORY_BUDGET: &str = "portcullis_memory_budget_bytes";
+const OVER_BUDGET: &str = "portcullis_organizations_over_budget";
+const SHADOW_CHECKS: &str = "portcullis_shadow_checks_total";
 const ROUNDS_FAILED: &str = "portcullis_feed_rounds_failed_total";
 const ROUND_SECONDS: &str = "portcullis_feed_round_seconds";
 
@@ -42,6 +47,34 @@ pub(super) enum Reload {
     Oversized,
 }
 
+/// Why an organization was taken out of memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Eviction {
+    /// To make room for another, or because what is in memory has grown.
+    Budget,
+    /// A shadow check has found memory and database to differ.
+    Diverged,
+    /// A change of a kind that this program does not know.
+    UnknownChange,
+    /// More changes than are read one by one.
+    Oversized,
+}
+
+/// What became of a warm decision that was to be decided again cold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shadow {
+    /// Both decided the same.
+    Agreed,
+    /// They did not, at one position.
+    Diverged,
+    /// Something was written in between: nothing can be said.
+    Moved,
+    /// There was no time: another one was under way, or the database was busy.
+    Skipped,
+    /// The database could not be asked.
+    Failed,
+}
+
 /// Says what the metrics mean. Once, when the recorder is installed.
 pub fn describe() {
     describe_gauge!(LAG_CHANGES, "changes that the last poll found the replica behind");
@@ -50,6 +83,16 @@ pub fn describe() {
     describe_counter!(RELOADS, "reloads by cause: load, reset, unknown_change or oversized");
     describe_gauge!(SNAPSHOT_BYTES, "estimated bytes of all compiled facts in memory");
     describe_gauge!(ORGANIZATIONS_LOADED, "organizations in memory");
+    describe_counter!(
+        EVICTIONS,
+        "organizations taken out of memory by cause: budget, diverged, unknown_change or oversized"
+    );
+    describe_gauge!(MEMORY_BUDGET, "the most bytes that organizations may take");
+    describe_gauge!(OVER_BUDGET, "organizations that the memory budget had no room for");
+    describe_counter!(
+        SHADOW_CHECKS,
+        "warm decisions decided again cold by outcome: agreed, diverged, moved, skipped or failed"
+    );
     describe_counter!(ROUNDS_FAILED, "rounds of the feed that failed or ran out of time");
     describe_histogram!(ROUND_SECONDS, "seconds from the start of a poll until its publication");
 }
@@ -105,10 +148,41 @@ pub(super) fn record_round(began: Reading, now: Reading) {
     metrics::histogram!(ROUND_SECONDS).record(began.age(now).as_secs_f64());
 }
 
+pub(super) fn count_eviction(cause: Eviction) {
+    let cause = match cause {
+        Eviction::Budget => "budget",
+        Eviction::Diverged => "diverged",
+        Eviction::UnknownChange => "unknown_change",
+        Eviction::Oversized => "oversized",
+    };
+    counter!(EVICTIONS, "cause" => cause).increment(1);
+}
+
+/// Counts what became of a shadow check.
+pub fn count_shadow(outcome: Shadow) {
+    let outcome = match outcome {
+        Shadow::Agreed => "agreed",
+        Shadow::Diverged => "diverged",
+        Shadow::Moved => "moved",
+        Shadow::Skipped => "skipped",
+        Shadow::Failed => "failed",
+    };
+    counter!(SHADOW_CHECKS, "outcome" => outcome).increment(1);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(super) fn set_budget(bytes: usize) {
+    gauge!(MEMORY_BUDGET).set(bytes as f64);
+}
+
+#[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
+pub(super) fn set_over_budget(world: &World) {
+    let over = |rest: &&Rest| rest.cause == Cause::OverBudget;
+    gauge!(OVER_BUDGET).set(world.resting.values().filter(over).count() as f64);
+}
+
 #[allow(clippy::cast_precision_loss, reason = "a gauge is a float")]
 pub(super) fn set_content(world: &World) {
-    let snapshots = world.organizations.values().map(|loaded| loaded.snapshot.bytes());
-    let bytes = snapshots.sum::<usize>() + world.global.bytes();
-    gauge!(SNAPSHOT_BYTES).set(bytes as f64);
+    gauge!(SNAPSHOT_BYTES).set((world.bytes() + world.global_bytes()) as f64);
     gauge!(ORGANIZATIONS_LOADED).set(world.organizations.len() as f64);
 }

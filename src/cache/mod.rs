@@ -12,15 +12,19 @@
 //!
 //! Where things are: what is known in `world`, who may be answered from it in `freshness`, waiting
 //! for what is not known yet in `holding`, the loop in `feed`, what one round reads in `round`, and
-//! makes of it in `changes`, loading in `load`.
+//! makes of it in `changes`, which loads run in `load`, one of them in `whole`, what is not loaded
+//! for now, and who makes room for others, in `rest`, how much memory all that takes in `budget`.
 
+mod budget;
 mod changes;
 mod feed;
 mod freshness;
 mod holding;
 mod load;
 pub mod metrics;
+mod rest;
 mod round;
+mod whole;
 mod world;
 
 use std::sync::Arc;
@@ -31,7 +35,10 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+use budget::Budget;
+pub use budget::Usage;
 pub use freshness::{ColdCause, Freshness, Requirement};
+pub use holding::NotHeld;
 pub use world::World;
 
 use crate::clock::Clock;
@@ -53,6 +60,8 @@ pub struct Options {
     /// How many changes of a shard, and keys of an organization, one round reads one by one; what
     /// has more is loaded again as a whole.
     pub max_keys_per_round: usize,
+    /// How many bytes the organizations in memory, and those that are being loaded, may take.
+    pub memory_budget: usize,
 }
 
 impl Default for Options {
@@ -62,8 +71,18 @@ impl Default for Options {
             staleness_bound: Duration::from_secs(2),
             poll_timeout: Duration::from_secs(1),
             max_keys_per_round: 10_000,
+            memory_budget: 1 << 30,
         }
     }
+}
+
+/// What the readers ask of the feed.
+#[derive(Debug)]
+enum Wish {
+    /// Load it, unless it is loaded.
+    Load(OrganizationId),
+    /// What memory has of it is wrong: load it anew.
+    Reload(OrganizationId),
 }
 
 /// How many wishes for organizations may wait; one too many is dropped, and wished for again by
@@ -88,7 +107,8 @@ struct Shared {
     wake: Notify,
     /// Whether this replica can answer.
     ready: watch::Receiver<bool>,
-    wishes: mpsc::Sender<OrganizationId>,
+    wishes: mpsc::Sender<Wish>,
+    budget: Budget,
     /// The latest instant ever told, in milliseconds.
     latest: AtomicI64,
 }
@@ -114,6 +134,7 @@ impl Cache {
             wake: Notify::new(),
             ready,
             wishes,
+            budget: Budget::new(options.memory_budget),
             latest: AtomicI64::new(i64::MIN),
         });
         let signals = feed::Signals { ended: ended_sender, ready: ready_sender, wished };
@@ -152,7 +173,20 @@ impl Cache {
     /// Asks for an organization to be loaded. Cheap, and idempotent.
     pub fn want(&self, organization: OrganizationId) {
         // A full queue is not an error: the next cold decision asks again.
-        let _full = self.0.wishes.try_send(organization);
+        let _full = self.0.wishes.try_send(Wish::Load(organization));
+    }
+
+    /// Says that what memory has of an organization is not what the database has: it is evicted at
+    /// once, and loaded anew.
+    pub async fn distrust(&self, organization: OrganizationId) {
+        // Without a feed nothing is answered from memory for long.
+        let _ended = self.0.wishes.send(Wish::Reload(organization)).await;
+    }
+
+    /// How the memory budget stands.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.0.budget.usage()
     }
 
     /// Runs one whole round that begins after this call; false if it failed.

@@ -1,8 +1,10 @@
 //! What a replica knows: one immutable value, true at one position.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::rest::{Cause, Rest, tenure};
 use crate::clock::{Reading, millis};
 use crate::domain::revision::{Epoch, Position, Shard};
 use crate::domain::{OrganizationId, PortfolioId, Timestamp};
@@ -21,10 +23,16 @@ pub struct World {
     /// Where the feed stands; none before the first round.
     pub(super) heads: Option<FeedHeads>,
     pub(super) position: Position,
-    pub(super) global: Arc<Global>,
+    global: Arc<Global>,
+    /// What the global facts take.
+    global_bytes: usize,
     pub(super) organizations: imbl::HashMap<OrganizationId, Loaded>,
     /// Whose each portfolio of a loaded organization is.
     pub(super) routes: imbl::HashMap<PortfolioId, OrganizationId>,
+    /// What the snapshots of all organizations take, kept in step.
+    snapshot_bytes: usize,
+    /// The organizations whose last load failed, or found no room.
+    pub(super) resting: imbl::HashMap<OrganizationId, Rest>,
     /// The clocks before the poll was sent that found what is in here; none before the first.
     pub(super) fresh_as_of: Option<Reading>,
     /// The database's clock minus our monotonic one, in milliseconds.
@@ -38,6 +46,22 @@ pub struct World {
 pub(super) struct Loaded {
     pub snapshot: Arc<Snapshot>,
     pub shard: Shard,
+    pub stay: Arc<Stay>,
+}
+
+/// An organization's stay in memory.
+#[derive(Debug)]
+pub(super) struct Stay {
+    /// The round whose world last told of it.
+    used: AtomicU64,
+    /// Until when no other organization displaces it, by the monotonic clock.
+    pub tenure_end: Duration,
+}
+
+/// What portfolios take beside their snapshot: whose each is.
+pub(super) fn route_bytes(portfolios: usize) -> usize {
+    const ROUTE: usize = 80;
+    ROUTE * portfolios
 }
 
 impl World {
@@ -47,8 +71,11 @@ impl World {
             heads: None,
             position: Position::default(),
             global: Arc::default(),
+            global_bytes: 0,
             organizations: imbl::HashMap::new(),
             routes: imbl::HashMap::new(),
+            snapshot_bytes: 0,
+            resting: imbl::HashMap::new(),
             fresh_as_of: None,
             clock_offset: 0,
             round: 0,
@@ -73,6 +100,12 @@ impl World {
         &self.global
     }
 
+    /// The same, to be kept.
+    #[must_use]
+    pub fn shared_global(&self) -> &Arc<Global> {
+        &self.global
+    }
+
     /// The organization of a portfolio, and its shard; none if no loaded organization has it.
     #[must_use]
     pub fn organization_of(&self, portfolio: &str) -> Option<(&Arc<Snapshot>, Shard)> {
@@ -82,7 +115,14 @@ impl World {
     /// A loaded organization, and its shard.
     #[must_use]
     pub fn organization(&self, id: &str) -> Option<(&Arc<Snapshot>, Shard)> {
-        self.organizations.get(id).map(|loaded| (&loaded.snapshot, loaded.shard))
+        let loaded = self.organizations.get(id)?;
+        loaded.stay.touch(self.round);
+        Some((&loaded.snapshot, loaded.shard))
+    }
+
+    /// The loaded organizations, in no order. To name one is not to use it.
+    pub fn loaded(&self) -> impl Iterator<Item = &OrganizationId> {
+        self.organizations.keys()
     }
 
     /// The number of the round that published it; grows with every round.
@@ -121,12 +161,27 @@ impl World {
 
     // --- content ---
 
-    pub(super) fn insert(&mut self, snapshot: Arc<Snapshot>, shard: Shard) {
+    /// Puts the next state of the global facts in place.
+    pub(super) fn set_global(&mut self, global: Arc<Global>) {
+        if !Arc::ptr_eq(&global, &self.global) {
+            self.global_bytes = global.bytes();
+            self.global = global;
+        }
+    }
+
+    pub(super) fn global_bytes(&self) -> usize {
+        self.global_bytes
+    }
+
+    pub(super) fn insert(&mut self, snapshot: Arc<Snapshot>, shard: Shard, stay: Stay) {
         let id = snapshot.organization().clone();
+        self.evict(&id);
         for portfolio in snapshot.portfolio_ids() {
             self.routes.insert(portfolio.clone(), id.clone());
         }
-        self.organizations.insert(id, Loaded { snapshot, shard });
+        self.snapshot_bytes += snapshot.bytes();
+        self.resting.remove(&id);
+        self.organizations.insert(id, Loaded { snapshot, shard, stay: Arc::new(stay) });
     }
 
     /// Puts the next state of a loaded organization in place; `portfolios` names those that came,
@@ -145,6 +200,8 @@ impl World {
             }
         }
         if let Some(loaded) = self.organizations.get_mut(&id) {
+            self.snapshot_bytes -= loaded.snapshot.bytes();
+            self.snapshot_bytes += snapshot.bytes();
             loaded.snapshot = snapshot;
         }
     }
@@ -153,16 +210,56 @@ impl World {
         let Some(loaded) = self.organizations.remove(id) else {
             return false;
         };
+        self.snapshot_bytes -= loaded.snapshot.bytes();
         for portfolio in loaded.snapshot.portfolio_ids() {
             self.routes.remove(portfolio);
         }
         true
     }
 
+    /// What all loaded organizations take, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.snapshot_bytes + route_bytes(self.routes.len())
+    }
+
+    /// Why an organization is not loaded for now, if it is not.
+    pub(super) fn rest(&self, id: &OrganizationId, now: Duration) -> Option<Cause> {
+        self.resting.get(id).filter(|rest| now < rest.until).map(|rest| rest.cause)
+    }
+
     /// The organizations whose changes are logged on a shard.
     pub(super) fn organizations_on(&self, shard: Shard) -> Vec<OrganizationId> {
         let on_shard = self.organizations.iter().filter(|(_, loaded)| loaded.shard == shard);
         on_shard.map(|(id, _)| id.clone()).collect()
+    }
+}
+
+// === impl Loaded ===
+
+impl Loaded {
+    pub fn bytes(&self) -> usize {
+        self.snapshot.bytes() + route_bytes(self.snapshot.portfolio_ids().count())
+    }
+}
+
+// === impl Stay ===
+
+impl Stay {
+    /// A stay that begins now, after a load of this length.
+    pub fn beginning(round: u64, now: Duration, load: Duration) -> Self {
+        Self { used: AtomicU64::new(round), tenure_end: now.saturating_add(tenure(load)) }
+    }
+
+    /// The round whose world last told of it: among several, the smallest was used least recently.
+    pub fn used(&self) -> u64 {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    fn touch(&self, round: u64) {
+        // Reading first keeps the line shared between the cores except once a round.
+        if self.used() < round {
+            self.used.store(round, Ordering::Relaxed);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod error;
 mod jwt;
+mod memory;
 mod tls;
 
 use std::convert::Infallible;
@@ -16,6 +17,7 @@ use clap::{Args, ValueEnum};
 
 pub use error::{ConfigError, Lacking};
 pub use jwt::{AcceptedJwt, Jwt, KeyLocation, KeyPlace};
+pub use memory::Memory;
 pub use tls::TlsSettings;
 
 /// How many entries a page has if the request names no number.
@@ -66,6 +68,10 @@ pub struct Config {
     #[arg(long, env = "PORTCULLIS_STALENESS_BOUND", value_name = "DURATION")]
     #[arg(default_value = "2s", value_parser = parse_duration)]
     pub staleness_bound: Duration,
+
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a comment here would become the help text's heading")]
+    pub memory: Memory,
 
     /// Database connections for writes
     #[arg(long, env = "PORTCULLIS_POOL_SIZE_WRITES", value_name = "NUMBER")]
@@ -146,6 +152,7 @@ impl Default for Config {
             metrics_listen: None,
             poll_interval: Duration::from_millis(50),
             staleness_bound: Duration::from_secs(2),
+            memory: Memory::default(),
             pool_size_writes: 8,
             pool_size_reads: 8,
             pool_wait: Duration::from_secs(1),
@@ -223,7 +230,9 @@ impl Config {
     pub fn settings(&self) -> Vec<(&'static str, String)> {
         // Exhaustive, so that a new setting is not forgotten here.
         let Self { listen, database_url, data_dir, demo, insecure, jwt, tls, .. } = self;
-        let Self { metrics_listen, poll_interval, staleness_bound, pool_size_writes, .. } = self;
+        let Self {
+            metrics_listen, poll_interval, staleness_bound, memory, pool_size_writes, ..
+        } = self;
         let Self { pool_size_reads, pool_wait, request_timeout, limits, log, log_format, .. } =
             self;
         let Jwt { jwt_issuer, jwt_audience, jwt_keys } = jwt;
@@ -247,6 +256,8 @@ impl Config {
             ("metrics-listen", optional(metrics_listen.as_ref())),
             ("poll-interval", duration_text(*poll_interval)),
             ("staleness-bound", duration_text(*staleness_bound)),
+            ("memory-budget", memory.budget().to_string()),
+            ("shadow-check-rate", memory.shadow_check_rate.to_string()),
             ("pool-size-writes", pool_size_writes.to_string()),
             ("pool-size-reads", pool_size_reads.to_string()),
             ("pool-wait", duration_text(*pool_wait)),
@@ -369,18 +380,23 @@ pub fn duration_text(duration: Duration) -> String {
 }
 
 fn parse_bytes(text: &str) -> Result<usize, String> {
+    parse_bytes_up_to(text, 1024 * 1024 * 1024)
+}
+
+fn parse_bytes_up_to(text: &str, most: usize) -> Result<usize, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let factor = match unit {
         "" | "B" => 1,
-        "KiB" => 1024,
-        "MiB" => 1024 * 1024,
-        _ => return Err("write a number of bytes: `1024`, `64KiB` or `4MiB`".to_owned()),
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("write a number of bytes: `1024`, `64KiB`, `4MiB` or `2GiB`".to_owned()),
     };
     let number: usize = number.parse().map_err(|_| "is no number of bytes".to_owned())?;
     match number.checked_mul(factor) {
-        Some(bytes @ 1..=1_073_741_824) => Ok(bytes),
-        _ => Err("must be at least 1 byte and at most `1024MiB`".to_owned()),
+        Some(bytes) if (1..=most).contains(&bytes) => Ok(bytes),
+        _ => Err(format!("must be at least 1 byte and at most `{}MiB`", most >> 20)),
     }
 }
 

@@ -67,6 +67,28 @@ pub struct FactsPart {
     pub portfolios: Vec<PortfolioFact>,
 }
 
+impl FactsPart {
+    /// An estimate of the memory that it holds, in bytes: every entry, and the text of its own.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        // What an id costs beside its text: two counters, and what the allocator adds.
+        const TEXT: usize = 24;
+        let text = |subject: &Subject| TEXT + subject.id().len();
+        let role = |fact: &RoleFact| size_of::<RoleFact>() + 64 * fact.table.len();
+        let standing = |fact: &StandingFact| size_of::<StandingFact>() + text(&fact.subject);
+        let membership = |fact: &MembershipFact| size_of::<MembershipFact>() + text(&fact.member);
+        let grant = |fact: &GrantFact| size_of::<GrantFact>() + text(&fact.subject);
+        let portfolio = |fact: &PortfolioFact| {
+            let own = size_of::<PortfolioFact>() + TEXT + fact.id.as_str().len();
+            own + fact.grants.iter().map(grant).sum::<usize>()
+        };
+        self.roles.iter().map(role).sum::<usize>()
+            + self.standings.iter().map(standing).sum::<usize>()
+            + self.memberships.iter().map(membership).sum::<usize>()
+            + self.portfolios.iter().map(portfolio).sum::<usize>()
+    }
+}
+
 /// How a subject stands to the organization, apart from its groups.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StandingFact {

@@ -52,6 +52,7 @@ pub enum Reason {
     ActorForbidden,
     EtagMismatch,
     CredentialMissing,
+    MemoryBudgetExceeded,
 }
 
 /// A field of the request that is not as it must be.

@@ -228,6 +228,7 @@ fn classify(reason: Reason) -> (Code, ErrorReason) {
         Reason::ActorForbidden => denied(Public::ActorForbidden),
         Reason::EtagMismatch => (Code::Aborted, Public::EtagMismatch),
         Reason::CredentialMissing => (Code::Unauthenticated, Public::CredentialMissing),
+        Reason::MemoryBudgetExceeded => (Code::ResourceExhausted, Public::MemoryBudgetExceeded),
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Compiler {
     roles: Vec<RoleFact>,
     /// Who is in which group.
     memberships: Vec<(Who, u32)>,
+    /// What the portfolios point to, in bytes.
+    portfolio_bytes: usize,
 }
 
 impl Compiler {
@@ -29,7 +31,7 @@ impl Compiler {
     #[must_use]
     pub fn new(organization: OrganizationId) -> Self {
         let snapshot = Snapshot::empty(organization);
-        Self { snapshot, roles: Vec::new(), memberships: Vec::new() }
+        Self { snapshot, roles: Vec::new(), memberships: Vec::new(), portfolio_bytes: 0 }
     }
 
     /// Takes a part of the facts.
@@ -41,6 +43,13 @@ impl Compiler {
             self.add_membership(member, Subject::Group(group));
         }
         part.portfolios.into_iter().for_each(|fact| self.add_portfolio(fact));
+    }
+
+    /// An estimate of the memory held so far, as [`Snapshot::bytes`].
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let waiting = self.memberships.capacity() * size_of::<(Who, u32)>();
+        self.snapshot.bytes() + self.portfolio_bytes + waiting
     }
 
     /// The snapshot, when every part has been taken.
@@ -55,7 +64,7 @@ impl Compiler {
         let mut snapshot = self.snapshot;
         snapshot.refresh_closures((0..).take(snapshot.groups.len()).collect());
         snapshot.note_viewer();
-        snapshot.pointed_to += snapshot.portfolios.iter().flatten().map(Portfolio::bytes).sum::<usize>()
+        snapshot.pointed_to += self.portfolio_bytes
             + snapshot.people.iter().map(Party::bytes).sum::<usize>()
             + snapshot.groups.iter().map(Group::bytes).sum::<usize>();
         snapshot
@@ -78,6 +87,7 @@ impl Compiler {
     fn add_portfolio(&mut self, fact: PortfolioFact) {
         let (id, portfolio) = self.snapshot.compiled(fact);
         let number = self.snapshot.portfolio_number(id);
+        self.portfolio_bytes += portfolio.bytes();
         if let Some(place) = self.snapshot.portfolios.get_mut(number as usize) {
             *place = Some(portfolio);
         }

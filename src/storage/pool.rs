@@ -78,6 +78,13 @@ impl Storage {
         })
     }
 
+    /// Whether most of the connections for reads are idle: work that can be left out may use one.
+    #[must_use]
+    pub fn has_reads_to_spare(&self) -> bool {
+        let Connections { pool, most } = &self.reads;
+        pool.state().idle_connections * 2 > *most
+    }
+
     /// Takes a connection, waiting for the pool's time limit at the most and never beyond the
     /// deadline.
     pub(super) async fn take(

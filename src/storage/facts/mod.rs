@@ -1,6 +1,7 @@
-//! The facts that decisions are made of: all of an organization, those of given keys, or just
-//! those that a question needs.
+//! The facts that decisions are made of: all of an organization, part by part, those of given keys,
+//! or just those that a question needs.
 
+mod parts;
 mod portfolios;
 mod question;
 mod roles;
@@ -15,9 +16,7 @@ pub use question::{Answer, Question};
 
 use super::schema::{permissions, users};
 use super::{Error, Transaction};
-use crate::domain::fact::{
-    FactKey, GlobalChanges, GlobalFacts, OrganizationChanges, OrganizationFacts,
-};
+use crate::domain::fact::{FactKey, GlobalChanges, GlobalFacts, OrganizationChanges};
 use crate::domain::permission::{Effect, Permission, PermissionName};
 use crate::domain::{OrganizationId, UserId};
 
@@ -57,6 +56,14 @@ impl Transaction {
                 .map(|id| parse("users", &id))
                 .collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The whole catalogue of permissions.
+    ///
+    /// # Errors
+    /// As [`Transaction::global_facts`].
+    pub async fn catalogue(&mut self) -> Result<Vec<Permission>, Error> {
+        self.permissions(None).await
     }
 
     /// The global facts of these keys; keys of other kinds are passed over.
@@ -105,26 +112,10 @@ impl Transaction {
         ids.iter().map(status).collect()
     }
 
-    /// All facts of an organization; none if there is no such organization.
-    ///
-    /// # Errors
-    /// The database cannot be asked, or holds what it should not.
-    pub async fn organization_facts(
-        &mut self,
-        organization: &OrganizationId,
-    ) -> Result<OrganizationFacts, Error> {
-        Ok(OrganizationFacts {
-            organization: organization.clone(),
-            roles: self.role_facts(organization, None).await?,
-            subjects: self.subject_facts(organization).await?,
-            portfolios: self.portfolio_facts(organization, None).await?,
-        })
-    }
-
     /// The facts of an organization's keys, as they are now.
     ///
     /// # Errors
-    /// As [`Transaction::organization_facts`].
+    /// As [`Transaction::facts_in_parts`].
     pub async fn organization_facts_of(
         &mut self,
         organization: &OrganizationId,
@@ -149,7 +140,7 @@ impl Transaction {
             changed.subjects = pair(subjects, found, |fact| &fact.subject);
         }
         if !portfolios.is_empty() {
-            let found = self.portfolio_facts(organization, Some(&portfolios)).await?;
+            let found = self.portfolio_facts(organization, &portfolios).await?;
             changed.portfolios = pair(portfolios, found, |fact| &fact.id);
         }
         Ok(changed)

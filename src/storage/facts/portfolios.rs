@@ -17,15 +17,16 @@ pub(super) type GrantRow =
     (String, String, String, String, Option<OffsetDateTime>, Option<OffsetDateTime>);
 
 impl Transaction {
-    /// The portfolios of an organization with their grants: all, or those of the ids.
+    /// Those of these portfolios that an organization has, with their grants.
     pub(super) async fn portfolio_facts(
         &mut self,
         organization: &OrganizationId,
-        ids: Option<&[PortfolioId]>,
+        ids: &[PortfolioId],
     ) -> Result<Vec<PortfolioFact>, Error> {
-        let mut query = grants::table
+        let query = grants::table
             .filter(grants::organization.eq(organization.as_str()))
             .filter(grants::revoke_time.is_null())
+            .filter(grants::portfolio.eq_any(ids.iter().map(PortfolioId::as_str)))
             .select((
                 grants::portfolio,
                 grants::subject_kind,
@@ -33,18 +34,14 @@ impl Transaction {
                 grants::role,
                 grants::start_time,
                 grants::expire_time,
-            ))
-            .into_boxed();
-        if let Some(ids) = ids {
-            query = query.filter(grants::portfolio.eq_any(ids.iter().map(PortfolioId::as_str)));
-        }
+            ));
         let rows: Vec<GrantRow> = query.load(self.connection()).await?;
         let mut by_portfolio: HashMap<String, Vec<GrantFact>> = HashMap::new();
         for row in rows {
             let (portfolio, fact) = grant_fact(row)?;
             by_portfolio.entry(portfolio).or_default().push(fact);
         }
-        let mut facts = self.portfolio_settings(organization, ids).await?;
+        let mut facts = self.portfolio_settings(organization, Some(ids)).await?;
         for fact in &mut facts {
             fact.grants = by_portfolio.remove(fact.id.as_str()).unwrap_or_default();
         }

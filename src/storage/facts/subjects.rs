@@ -9,7 +9,7 @@ use crate::domain::directory::{SiteRole, Standing};
 use crate::domain::fact::SubjectFact;
 use crate::domain::{OrganizationId, Subject};
 use crate::storage::schema::{
-    group_members, groups, organization_administrators, service_accounts, site_roles, users,
+    groups, organization_administrators, service_accounts, site_roles, users,
 };
 use crate::storage::{Error, Transaction};
 
@@ -77,23 +77,6 @@ const EDGES_OF: &str = "
     WHERE g.organization = $1";
 
 impl Transaction {
-    /// Everyone and everything an organization knows.
-    pub(super) async fn subject_facts(
-        &mut self,
-        organization: &OrganizationId,
-    ) -> Result<Vec<SubjectFact>, Error> {
-        let mut subjects = Subjects::default();
-        self.standings(organization, None, &mut subjects).await?;
-        let edges: Vec<Edge> = group_members::table
-            .inner_join(groups::table.on(groups::id.eq(group_members::group_id)))
-            .filter(groups::organization.eq(organization.as_str()))
-            .select((group_members::member_kind, group_members::member_id, group_members::group_id))
-            .load(self.connection())
-            .await?;
-        edges.iter().try_for_each(|edge| subjects.edge(edge))?;
-        Ok(subjects.0.into_values().collect())
-    }
-
     /// What an organization knows of these subjects; no fact for those it knows nothing of.
     pub(super) async fn subject_facts_of(
         &mut self,
@@ -101,7 +84,7 @@ impl Transaction {
         wanted: &[Subject],
     ) -> Result<Vec<SubjectFact>, Error> {
         let mut subjects = Subjects::default();
-        self.standings(organization, Some(wanted), &mut subjects).await?;
+        self.standings(organization, wanted, &mut subjects).await?;
         let (kinds, ids) = arrays(wanted);
         let edges: Vec<Edge> = diesel::sql_query(EDGES_OF)
             .bind::<Text, _>(organization.as_str())
@@ -121,7 +104,7 @@ impl Transaction {
         edges: &[Edge],
     ) -> Result<Vec<SubjectFact>, Error> {
         let mut subjects = Subjects::default();
-        self.standings(organization, Some(wanted), &mut subjects).await?;
+        self.standings(organization, wanted, &mut subjects).await?;
         edges.iter().try_for_each(|edge| subjects.edge(edge))?;
         Ok(subjects.0.into_values().collect())
     }
@@ -129,58 +112,46 @@ impl Transaction {
     async fn standings(
         &mut self,
         organization: &OrganizationId,
-        wanted: Option<&[Subject]>,
+        wanted: &[Subject],
         subjects: &mut Subjects,
     ) -> Result<(), Error> {
         let organization = organization.as_str();
-        let ids = |kind: &str| -> Option<Vec<&str>> {
-            let of_kind = |subject: &&Subject| subject.kind() == kind;
-            Some(wanted?.iter().filter(of_kind).map(Subject::id).collect())
+        let ids = |kind: &str| -> Vec<&str> {
+            wanted.iter().filter(|subject| subject.kind() == kind).map(Subject::id).collect()
         };
-        let mut home = users::table
+        let users_wanted = ids("user");
+        let home = users::table
             .filter(users::home_organization.eq(organization))
-            .select(users::id)
-            .into_boxed();
-        let mut roles = site_roles::table
-            .filter(site_roles::organization.eq(organization))
-            .select((site_roles::user_id, site_roles::role))
-            .into_boxed();
-        let mut administrators = organization_administrators::table
-            .filter(organization_administrators::organization.eq(organization))
-            .select(organization_administrators::user_id)
-            .into_boxed();
-        if let Some(ids) = ids("user") {
-            home = home.filter(users::id.eq_any(ids.clone()));
-            roles = roles.filter(site_roles::user_id.eq_any(ids.clone()));
-            administrators =
-                administrators.filter(organization_administrators::user_id.eq_any(ids));
-        }
+            .filter(users::id.eq_any(&users_wanted))
+            .select(users::id);
         for id in home.load::<String>(self.connection()).await? {
             subjects.home("user", &id)?;
         }
+        let roles = site_roles::table
+            .filter(site_roles::organization.eq(organization))
+            .filter(site_roles::user_id.eq_any(&users_wanted))
+            .select((site_roles::user_id, site_roles::role));
         for (id, role) in roles.load::<(String, String)>(self.connection()).await? {
             subjects.site_role(&id, &role)?;
         }
+        let administrators = organization_administrators::table
+            .filter(organization_administrators::organization.eq(organization))
+            .filter(organization_administrators::user_id.eq_any(&users_wanted))
+            .select(organization_administrators::user_id);
         for id in administrators.load::<String>(self.connection()).await? {
             subjects.entry(subject("user", &id)?).standing.administrator = true;
         }
-        let mut of_organization = groups::table
+        let of_organization = groups::table
             .filter(groups::organization.eq(organization))
-            .select(groups::id)
-            .into_boxed();
-        if let Some(ids) = ids("group") {
-            of_organization = of_organization.filter(groups::id.eq_any(ids));
-        }
+            .filter(groups::id.eq_any(ids("group")))
+            .select(groups::id);
         for id in of_organization.load::<String>(self.connection()).await? {
             subjects.home("group", &id)?;
         }
-        let mut accounts = service_accounts::table
+        let accounts = service_accounts::table
             .filter(service_accounts::organization.eq(organization))
-            .select((service_accounts::id, service_accounts::deactivated))
-            .into_boxed();
-        if let Some(ids) = ids("service_account") {
-            accounts = accounts.filter(service_accounts::id.eq_any(ids));
-        }
+            .filter(service_accounts::id.eq_any(ids("service_account")))
+            .select((service_accounts::id, service_accounts::deactivated));
         for (id, deactivated) in accounts.load::<(String, bool)>(self.connection()).await? {
             subjects.home("service_account", &id)?.active = !deactivated;
         }

@@ -98,9 +98,14 @@ pub async fn site_with(options: Options) -> Site {
 impl Site {
     /// Another replica: the same database, another cache on the same clock.
     pub fn replica(&self) -> (Cache, DropGuard) {
+        self.replica_with(self.options)
+    }
+
+    /// Another replica, which follows the database in another way.
+    pub fn replica_with(&self, options: Options) -> (Cache, DropGuard) {
         let cancel = CancellationToken::new();
         let (storage, clock) = (self.storage.clone(), self.clock.clone());
-        let cache = Cache::start(storage, clock, self.options, cancel.clone());
+        let cache = Cache::start(storage, clock, options, cancel.clone());
         (cache, cancel.drop_guard())
     }
 
