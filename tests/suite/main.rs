@@ -24,6 +24,7 @@ mod cli_offline;
 mod cli_questions;
 mod cli_round_trip;
 mod cluster;
+mod cold_and_warm;
 mod embedded_postgres;
 mod faults;
 mod feed;
@@ -66,6 +67,8 @@ mod rules_users_lifecycle;
 mod rules_visibility;
 mod schema;
 mod serving;
+#[path = "../../benches/bench/stored.rs"]
+mod stored;
 mod tenants;
 mod tenants_requests;
 mod tls;
