@@ -4,6 +4,7 @@
 mod portfolios;
 mod question;
 mod roles;
+mod statement;
 mod subjects;
 
 use std::collections::HashSet;
@@ -11,7 +12,8 @@ use std::collections::HashSet;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-pub use question::{Answer, Question};
+pub use question::{Answer, CheckFacts, CheckQuestion, Question};
+pub use statement::statements;
 
 use super::schema::{permissions, users};
 use super::{Error, Transaction};
@@ -75,6 +77,14 @@ impl Transaction {
         let permissions =
             if names.is_empty() { Vec::new() } else { self.permissions(Some(&names)).await? };
         Ok(GlobalChanges { permissions, statuses: self.statuses(&ids).await? })
+    }
+
+    /// The whole catalogue.
+    ///
+    /// # Errors
+    /// As [`Transaction::global_facts`].
+    pub async fn catalogue(&mut self) -> Result<Vec<Permission>, Error> {
+        self.permissions(None).await
     }
 
     async fn permissions(&mut self, names: Option<&[&str]>) -> Result<Vec<Permission>, Error> {
