@@ -2,17 +2,18 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::asker::{Asker, Undecided, instant};
-use super::authorize::Scene;
+use super::asker::{Asker, Undecided, instant, unknown_permission};
+use super::glance::Glance;
 use super::{App, Context, Error, StorageError};
 use crate::cache::metrics::{Path, count_decision};
 use crate::cache::{ColdCause, Freshness, Requirement, World};
+use crate::domain::fact::GlobalFacts;
 use crate::domain::refusal::Refusal;
 use crate::domain::revision::Token;
-use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp};
-use crate::policy::{self, Decision, Query};
+use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::policy::{self, Decision, Global, Query};
 use crate::storage::Failure;
-use crate::storage::facts::Question;
+use crate::storage::facts::CheckQuestion;
 
 /// How long a database that was not heard of lately is waited for.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -132,37 +133,42 @@ impl App {
         path: Path,
     ) -> Result<Checked, Error> {
         count_decision(path);
-        let ((decision, organization), heads) = self
-            .storage
-            .read(context.deadline, async |read| {
-                let (now, id) = (read.heads().now, &request.portfolio);
-                let organization = read.organization_of(id).await?;
-                // Any id is an id of an organization: that of an unknown portfolio finds nothing.
-                let unknown = id.as_str().parse::<OrganizationId>();
-                let asked = organization.as_ref().or(unknown.as_ref().ok());
-                let asked = asked.ok_or_else(|| Refusal::portfolio_not_found(id))?;
-                let actor = context.principal.actor.subject();
-                let subjects: Vec<Subject> =
-                    actor.clone().into_iter().chain([request.subject.clone()]).collect();
-                let question =
-                    Question { organization: asked, portfolio: Some(id), subjects: &subjects };
-                let scene = Scene::load(read, &question, now).await?;
-                let asker = Asker {
-                    global: &scene.global,
-                    snapshot: Some(&scene.snapshot),
-                    caller: &context.principal.caller,
-                    actor: actor.as_ref(),
-                    now,
-                };
-                let decision = decide(&asker, request).map_err(Refusal::from)?;
-                Ok::<_, Failure>((decision, organization))
-            })
-            .await?;
-        if let Some(organization) = organization {
-            self.cache.want(organization);
+        let actor = context.principal.actor.subject();
+        let subjects: Vec<Subject> = actor.into_iter().chain([request.subject.clone()]).collect();
+        let permissions = Glance::permissions(request);
+        let (portfolio, subjects) = (&request.portfolio, subjects.as_slice());
+        let question = CheckQuestion { portfolio, subjects, permissions: &permissions };
+        loop {
+            let facts = self.storage.check_facts(&question, context.deadline).await?;
+            let token = facts.position.token_of_all(facts.epoch);
+            let organization = facts.organization.clone();
+            match Glance::compile(facts).decide(context, request) {
+                Ok(decision) => {
+                    if let Some(organization) = organization {
+                        self.cache.want(organization);
+                    }
+                    return Ok(Checked { decision, token });
+                }
+                Err(Undecided::UnknownPermission(_)) => {
+                    self.require_registered(context, &request.permission).await?;
+                    // Registered between the two statements, and so there for good.
+                }
+                Err(Undecided::Refused(refusal)) => return Err(refusal.into()),
+            }
         }
-        let token = heads.position().token_of_all(heads.epoch);
-        Ok(Checked { decision, token })
+    }
+
+    /// Refuses a name that the catalogue does not have, with the nearest that it has (ROL-1).
+    async fn require_registered(&self, context: &Context, name: &str) -> Result<(), Error> {
+        let read = self.storage.read(context.deadline, async |read| {
+            let permissions = read.catalogue().await?;
+            Ok::<_, Failure>(Global::compile(GlobalFacts { permissions, ..GlobalFacts::default() }))
+        });
+        let (catalogue, _) = read.await?;
+        match catalogue.permission(name) {
+            Some(_) => Ok(()),
+            None => Err(unknown_permission(name, catalogue.nearest(name)).into()),
+        }
     }
 }
 

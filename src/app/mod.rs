@@ -12,6 +12,7 @@ mod batch;
 mod check;
 mod events;
 mod explain;
+mod glance;
 mod groups;
 mod list_members;
 mod list_portfolios;

@@ -50,13 +50,7 @@ impl FeedHeads {
     /// Where all shards stand, without the names of the writes.
     #[must_use]
     pub fn position(&self) -> Position {
-        let mut position = Position::default();
-        for (number, head) in (0..).zip(self.heads) {
-            if let Some(shard) = Shard::new(number) {
-                position.set(shard, head.sequence);
-            }
-        }
-        position
+        at(self.heads.iter().map(|head| head.sequence))
     }
 }
 
@@ -106,13 +100,34 @@ impl Transaction {
     }
 }
 
+fn at(sequences: impl Iterator<Item = i64>) -> Position {
+    let mut position = Position::default();
+    for (number, sequence) in (0..).zip(sequences) {
+        if let Some(shard) = Shard::new(number) {
+            position.set(shard, sequence);
+        }
+    }
+    position
+}
+
+/// The position of these sequences, in the order of the shards.
+pub(super) fn position(sequences: &[i64]) -> Result<Position, Error> {
+    require_all(sequences)?;
+    Ok(at(sequences.iter().copied()))
+}
+
+fn require_all(sequences: &[i64]) -> Result<(), Error> {
+    if sequences.len() == SHARDS {
+        return Ok(());
+    }
+    let found = format!("{} rows; expected {SHARDS}", sequences.len());
+    Err(Error::corrupt("feed_heads", "all", found))
+}
+
 /// Reads all heads, the epoch and the clock in one statement.
 pub(super) async fn heads(connection: &mut AsyncPgConnection) -> Result<FeedHeads, Error> {
     let row: Row = diesel::sql_query(HEADS).get_result(connection).await?;
-    if row.sequences.len() != SHARDS {
-        let found = format!("{} rows; expected {SHARDS}", row.sequences.len());
-        return Err(Error::corrupt("feed_heads", "all", found));
-    }
+    require_all(&row.sequences)?;
     let mut heads = [FeedHead::default(); SHARDS];
     let rows = row.sequences.into_iter().zip(row.commit_ids);
     for (head, (sequence, commit_id)) in heads.iter_mut().zip(rows) {

@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use diesel::ConnectionError;
@@ -7,6 +8,7 @@ use diesel_async::pooled_connection::{
 };
 use diesel_async::{AsyncConnection, AsyncPgConnection};
 use futures::FutureExt;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use super::Error;
@@ -43,7 +45,14 @@ pub struct Storage {
 pub(super) struct Connections {
     pool: Pool<AsyncPgConnection>,
     most: u32,
+    /// A permit for each call that may wait for a connection.
+    waiting: Arc<Semaphore>,
 }
+
+/// For each connection of a pool so many calls may wait; the next one is refused at once. What
+/// waits behind so many others would be refused a little later, or answered when nobody waits for
+/// it any more; and while all wait as long as they may, the queue never gets shorter.
+const WAITING_PER_CONNECTION: usize = 16;
 
 /// The feed polls on one connection and loads organizations on two more.
 const FEED_CONNECTIONS: u32 = 3;
@@ -54,6 +63,10 @@ const LOCK_TIMEOUT: &str = "5s";
 const IDLE_TIMEOUT: &str = "30s";
 /// A statement whose client has gone is ended by the database, and its locks with it.
 const CLIENT_CHECK_INTERVAL: &str = "200ms";
+/// Statements that are prepared once are planned once: for a look-up by key a plan for its very
+/// values is no better, and making it takes ten times what running it does. Nor is there anything
+/// to compile.
+const GENERIC_PLANS: &str = "%20-c%20plan_cache_mode%3Dforce_generic_plan%20-c%20jit%3Doff";
 
 impl Storage {
     /// Opens the pools; fills them, so that the first requests do not pay for it.
@@ -62,18 +75,24 @@ impl Storage {
     /// The database cannot be reached.
     pub async fn connect(options: &Options) -> Result<Self, Error> {
         let failed = |error: PoolError| Error::Unavailable(error.to_string());
-        let pool = async |most: u32| {
+        let pool = async |most: u32, settings: &'static str| {
             let pool = Pool::builder()
                 .max_size(most)
                 .min_idle(most)
                 .connection_timeout(options.pool_wait)
-                .build(manager(&options.url));
-            Ok::<_, Error>(Connections { pool: pool.await.map_err(failed)?, most })
+                .build(manager(&options.url, settings));
+            let waiting = usize::try_from(most).unwrap_or(usize::MAX);
+            let waiting = waiting.saturating_mul(WAITING_PER_CONNECTION);
+            Ok::<_, Error>(Connections {
+                pool: pool.await.map_err(failed)?,
+                most,
+                waiting: Arc::new(Semaphore::new(waiting.min(Semaphore::MAX_PERMITS))),
+            })
         };
         Ok(Self {
-            writes: pool(options.write_connections).await?,
-            reads: pool(options.read_connections).await?,
-            feed: pool(FEED_CONNECTIONS).await?,
+            writes: pool(options.write_connections, GENERIC_PLANS).await?,
+            reads: pool(options.read_connections, GENERIC_PLANS).await?,
+            feed: pool(FEED_CONNECTIONS, "").await?,
             queue: Queue::default(),
         })
     }
@@ -86,13 +105,14 @@ impl Storage {
     }
 
     /// Takes a connection, waiting for the pool's time limit at the most and never beyond the
-    /// deadline.
+    /// deadline; not at all where too many wait already.
     pub(super) async fn take(
         &self,
         connections: &Connections,
         deadline: Instant,
     ) -> Result<Connection, Error> {
-        let Connections { pool, most } = connections;
+        let Connections { pool, most, waiting } = connections;
+        let Ok(_waiting) = waiting.try_acquire() else { return Err(Error::PoolExhausted) };
         match tokio::time::timeout_at(deadline, pool.get_owned()).await {
             Err(_) => Err(Error::DeadlineExceeded),
             Ok(Err(RunError::User(error))) => Err(Error::Unavailable(error.to_string())),
@@ -106,7 +126,7 @@ impl Storage {
     }
 }
 
-fn manager(url: &str) -> AsyncDieselConnectionManager<AsyncPgConnection> {
+fn manager(url: &str, settings: &'static str) -> AsyncDieselConnectionManager<AsyncPgConnection> {
     let mut config = ManagerConfig::<AsyncPgConnection>::default();
     // A `SELECT 1` on every checkout costs more than the statements that follow; whether the
     // connection is alive is known without asking.
@@ -116,8 +136,8 @@ fn manager(url: &str) -> AsyncDieselConnectionManager<AsyncPgConnection> {
         let broken = diesel::result::Error::BrokenTransactionManager;
         std::future::ready(if alive { Ok(()) } else { Err(broken) }).boxed()
     }));
-    config.custom_setup = Box::new(|url| {
-        let url = with_timeouts(url);
+    config.custom_setup = Box::new(move |url| {
+        let url = with_settings(url, settings);
         async move { establish(&url).await }.boxed()
     });
     AsyncDieselConnectionManager::new_with_config(url, config)
@@ -127,12 +147,12 @@ async fn establish(url: &str) -> Result<AsyncPgConnection, ConnectionError> {
     AsyncPgConnection::establish(url).await
 }
 
-/// The session's time limits ride on the URL, so that they cost no statement.
-fn with_timeouts(url: &str) -> String {
+/// The session's settings ride on the URL, so that they cost no statement.
+fn with_settings(url: &str, settings: &str) -> String {
     let separator = if url.contains('?') { '&' } else { '?' };
     format!(
         "{url}{separator}options=-c%20lock_timeout%3D{LOCK_TIMEOUT}%20-c%20\
          idle_in_transaction_session_timeout%3D{IDLE_TIMEOUT}%20-c%20\
-         client_connection_check_interval%3D{CLIENT_CHECK_INTERVAL}"
+         client_connection_check_interval%3D{CLIENT_CHECK_INTERVAL}{settings}"
     )
 }

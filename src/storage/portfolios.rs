@@ -59,6 +59,23 @@ macro_rules! rows {
 }
 
 impl Transaction {
+    /// The organization of a portfolio; none for an id that was never used.
+    ///
+    /// # Errors
+    /// The database cannot be asked, or holds what it should not.
+    pub async fn organization_of(
+        &mut self,
+        portfolio: &PortfolioId,
+    ) -> Result<Option<OrganizationId>, Error> {
+        let organization: Option<String> = portfolios::table
+            .find(portfolio.as_str())
+            .select(portfolios::organization)
+            .first(self.connection())
+            .await
+            .optional()?;
+        organization.map(|id| parse("portfolios", &id)).transpose()
+    }
+
     /// A portfolio, also a deleted one; none for an id that was never used.
     ///
     /// # Errors

@@ -56,13 +56,9 @@ impl Storage {
     /// The database cannot be asked before the deadline.
     pub async fn poll(&self, deadline: Instant) -> Result<FeedHeads, Error> {
         let mut connection = self.take(&self.feed, deadline).await?;
-        // A poll that is given up halfway leaves its statement running, and whatever comes next on
-        // this connection waits behind it, for ever if the network swallowed it. So the pool is to
-        // discard the connection unless the answer arrives.
-        AnsiTransactionManager::transaction_manager_status_mut(&mut *connection).set_in_error();
+        distrust(&mut connection);
         let heads = within(deadline, feed::heads(&mut connection)).await?;
-        *AnsiTransactionManager::transaction_manager_status_mut(&mut *connection) =
-            TransactionManagerStatus::default();
+        trust(&mut connection);
         Ok(heads)
     }
 }
@@ -85,6 +81,19 @@ where
     // Nothing was written: how it ends makes no difference to the outcome.
     let _ = AnsiTransactionManager::rollback_transaction(read.connection()).await;
     outcome.map(|outcome| (outcome, heads))
+}
+
+/// Has the pool discard the connection, unless it is trusted again. A statement outside a
+/// transaction that is given up halfway goes on, and whatever comes next on its connection waits
+/// behind it, for ever if the network swallowed it.
+pub(super) fn distrust(connection: &mut Connection) {
+    AnsiTransactionManager::transaction_manager_status_mut(&mut **connection).set_in_error();
+}
+
+/// Keeps a distrusted connection after all: the answer has arrived.
+pub(super) fn trust(connection: &mut Connection) {
+    *AnsiTransactionManager::transaction_manager_status_mut(&mut **connection) =
+        TransactionManagerStatus::default();
 }
 
 /// Ends a future at the deadline; the dropped transaction's connection is discarded by the pool.

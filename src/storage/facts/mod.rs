@@ -5,6 +5,7 @@ mod parts;
 mod portfolios;
 mod question;
 mod roles;
+mod statement;
 mod subjects;
 
 use std::collections::HashSet;
@@ -12,7 +13,8 @@ use std::collections::HashSet;
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 
-pub use question::{Answer, Question};
+pub use question::{Answer, CheckFacts, CheckQuestion, Question};
+pub use statement::statements;
 
 use super::schema::{permissions, users};
 use super::{Error, Transaction};

@@ -13,8 +13,7 @@ use crate::storage::schema::{grants, portfolios};
 use crate::storage::{Error, Transaction, timestamps};
 
 type PortfolioRow = (String, String, String);
-pub(super) type GrantRow =
-    (String, String, String, String, Option<OffsetDateTime>, Option<OffsetDateTime>);
+type GrantRow = (String, String, String, String, Option<OffsetDateTime>, Option<OffsetDateTime>);
 
 impl Transaction {
     /// Those of these portfolios that an organization has, with their grants.
@@ -38,7 +37,8 @@ impl Transaction {
         let rows: Vec<GrantRow> = query.load(self.connection()).await?;
         let mut by_portfolio: HashMap<String, Vec<GrantFact>> = HashMap::new();
         for row in rows {
-            let (portfolio, fact) = grant_fact(row)?;
+            let (portfolio, kind, id, role, start, expire) = row;
+            let fact = grant_fact(&kind, &id, &role, start, expire)?;
             by_portfolio.entry(portfolio).or_default().push(fact);
         }
         let mut facts = self.portfolio_settings(organization, Some(ids)).await?;
@@ -67,7 +67,7 @@ impl Transaction {
     }
 }
 
-fn portfolio_fact((id, visibility, role): PortfolioRow) -> Result<PortfolioFact, Error> {
+pub(super) fn portfolio_fact((id, visibility, role): PortfolioRow) -> Result<PortfolioFact, Error> {
     let known = Visibility::parse(&visibility);
     Ok(PortfolioFact {
         visibility: known.ok_or_else(|| Error::corrupt("portfolios", &id, "unknown visibility"))?,
@@ -78,13 +78,16 @@ fn portfolio_fact((id, visibility, role): PortfolioRow) -> Result<PortfolioFact,
 }
 
 pub(super) fn grant_fact(
-    (portfolio, kind, id, role, start, expire): GrantRow,
-) -> Result<(String, GrantFact), Error> {
-    let fact = GrantFact {
-        subject: subject(&kind, &id)?,
-        role: parse("grants", &role)?,
+    kind: &str,
+    id: &str,
+    role: &str,
+    start: Option<OffsetDateTime>,
+    expire: Option<OffsetDateTime>,
+) -> Result<GrantFact, Error> {
+    Ok(GrantFact {
+        subject: subject(kind, id)?,
+        role: parse("grants", role)?,
         start_time: start.map(timestamps::from_sql),
         expire_time: expire.map(timestamps::from_sql),
-    };
-    Ok((portfolio, fact))
+    })
 }

@@ -1,16 +1,19 @@
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use diesel::prelude::*;
-use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
-use time::OffsetDateTime;
+use tokio::time::Instant;
 
-use super::portfolios::grant_fact;
-use super::subjects::{Edge, arrays, subject};
-use crate::domain::fact::{GlobalFacts, OrganizationFacts};
-use crate::domain::{OrganizationId, PortfolioId, Subject};
-use crate::storage::schema::portfolios;
-use crate::storage::{Error, Transaction};
+use super::portfolios::{grant_fact, portfolio_fact};
+use super::roles::parse_reach;
+use super::statement::{Asked, CELL, EDGE, GRANT, Narrow, PARTY, PERMISSION, PLACE, Row, Whole};
+use super::subjects::{Edge, Subjects, arrays, subject};
+use super::{parse, permission};
+use crate::domain::fact::{GlobalFacts, GrantFact, OrganizationFacts, PortfolioFact, RoleFact};
+use crate::domain::revision::{Epoch, Position};
+use crate::domain::role::RoleTable;
+use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp};
+use crate::storage::read::{distrust, trust, within};
+use crate::storage::{Error, Storage, Transaction, feed, timestamps};
 
 /// What a decision about some subjects on one portfolio needs to be known.
 #[derive(Clone, Copy, Debug)]
@@ -32,133 +35,219 @@ pub struct Answer {
     pub organization: OrganizationFacts,
 }
 
-const REACHED: &str = "
-    WITH RECURSIVE reached (member_kind, member_id, group_id) AS (
-        SELECT m.member_kind, m.member_id, m.group_id
-        FROM unnest($2, $3) AS s (kind, id)
-        JOIN group_members AS m ON m.member_kind = s.kind AND m.member_id = s.id
-        JOIN groups AS g ON g.id = m.group_id AND g.organization = $1
-      UNION
-        SELECT m.member_kind, m.member_id, m.group_id
-        FROM reached AS r
-        JOIN group_members AS m ON m.member_kind = 'group' AND m.member_id = r.group_id
-    )
-    SELECT member_kind, member_id, group_id FROM reached";
+/// What a check of some permissions needs to be known.
+#[derive(Clone, Copy, Debug)]
+pub struct CheckQuestion<'a> {
+    /// Where; of whatever organization.
+    pub portfolio: &'a PortfolioId,
+    /// About whom.
+    pub subjects: &'a [Subject],
+    /// To do what. A name that the catalogue does not have is left out of the answer.
+    pub permissions: &'a [&'a str],
+}
 
-const GRANTS: &str = "
-    SELECT g.portfolio, g.subject_kind, g.subject_id, g.role, g.start_time, g.expire_time
-    FROM unnest($2, $3) AS s (kind, id)
-    JOIN grants AS g ON g.portfolio = $1 AND g.subject_kind = s.kind AND g.subject_id = s.id
-    WHERE g.revoke_time IS NULL";
+/// Just the facts that a check needs, all true at one position.
+///
+/// The roles are *not* whole: their tables hold the permissions of the question and no others, so
+/// that nothing but a check of these may look at them. That is why the facts are not at hand here.
+#[derive(Debug)]
+pub struct CheckFacts {
+    /// The organization that has the portfolio; none if it is unknown or deleted.
+    pub organization: Option<OrganizationId>,
+    /// The database history.
+    pub epoch: Epoch,
+    /// Where the shards stood.
+    pub position: Position,
+    /// The database's clock.
+    pub now: Timestamp,
+    facts: Answer,
+}
 
-#[derive(diesel::QueryableByName)]
-struct GrantRow {
-    #[diesel(sql_type = Text)]
-    portfolio: String,
-    #[diesel(sql_type = Text)]
-    subject_kind: String,
-    #[diesel(sql_type = Text)]
-    subject_id: String,
-    #[diesel(sql_type = Text)]
-    role: String,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    start_time: Option<OffsetDateTime>,
-    #[diesel(sql_type = Nullable<Timestamptz>)]
-    expire_time: Option<OffsetDateTime>,
+impl CheckFacts {
+    /// The facts, for somebody who shows them to nothing but a check of the question's permissions.
+    #[must_use]
+    pub fn into_partial_facts(self) -> Answer {
+        self.facts
+    }
 }
 
 impl Transaction {
-    /// The organization of a portfolio; none for an id that was never used.
-    ///
-    /// # Errors
-    /// The database cannot be asked, or holds what it should not.
-    pub async fn organization_of(
-        &mut self,
-        portfolio: &PortfolioId,
-    ) -> Result<Option<OrganizationId>, Error> {
-        let organization: Option<String> = portfolios::table
-            .find(portfolio.as_str())
-            .select(portfolios::organization)
-            .first(self.connection())
-            .await
-            .optional()?;
-        organization.map(|id| super::parse("portfolios", &id)).transpose()
-    }
-
-    /// Reads just the facts that a question needs. The statements are the same whatever is found,
-    /// so that an invisible portfolio takes as long as an unknown one (VIS-4).
+    /// Reads just the facts that a question needs, in one statement. It is the same whatever is
+    /// found, so that an invisible portfolio takes as long as an unknown one (VIS-4).
     ///
     /// # Errors
     /// The database cannot be asked, or holds what it should not.
     pub async fn facts_for(&mut self, question: &Question<'_>) -> Result<Answer, Error> {
-        let organization = question.organization;
-        let edges = self.reached(organization, question.subjects).await?;
-        let mut known: BTreeSet<Subject> = question.subjects.iter().cloned().collect();
-        for edge in &edges {
-            known.insert(subject("group", &edge.group_id)?);
+        let mut asked = Asked::about(question.portfolio, question.subjects);
+        asked.organization = Some(question.organization.as_str());
+        let rows = Whole(asked).load(self.connection()).await?;
+        Ok(Found::gather(rows, question.portfolio)?.answer)
+    }
+}
+
+impl Storage {
+    /// Reads just the facts that a check needs. One statement outside a transaction sees one state
+    /// of the primary, as a REPEATABLE READ transaction of several would, for a third of the
+    /// price.
+    ///
+    /// # Errors
+    /// The database cannot be asked before the deadline, is a standby, or holds what it should not.
+    pub async fn check_facts(
+        &self,
+        question: &CheckQuestion<'_>,
+        deadline: Instant,
+    ) -> Result<CheckFacts, Error> {
+        let asked = Asked::about(Some(question.portfolio), question.subjects);
+        let statement = Narrow { asked, permissions: question.permissions };
+        let mut connection = self.take(&self.reads, deadline).await?;
+        distrust(&mut connection);
+        let rows = within(deadline, async {
+            Ok::<_, Error>(statement.load::<Row>(&mut *connection).await?)
+        })
+        .await?;
+        let found = Found::gather(rows, Some(question.portfolio))?;
+        let (read_only, now, epoch, sequences) =
+            found.moment.ok_or_else(|| Error::corrupt("cluster", "all", "no row"))?;
+        if read_only {
+            // The connection is discarded, as one that nobody trusts: the next may lead to the
+            // primary.
+            return Err(Error::read_only());
         }
-        let known: Vec<Subject> = known.into_iter().collect();
-        let ids: Vec<PortfolioId> = question.portfolio.into_iter().cloned().collect();
-        let mut portfolios = self.portfolio_settings(organization, Some(&ids)).await?;
-        let mut grants = self.grants_of(question.portfolio, &known).await?;
-        for portfolio in &mut portfolios {
-            portfolio.grants = std::mem::take(&mut grants);
-        }
-        let users: Vec<&str> = question
-            .subjects
-            .iter()
-            .filter(|subject| matches!(subject, Subject::User(_)))
-            .map(Subject::id)
-            .collect();
-        let statuses = self.statuses(&users).await?;
-        let deactivated = |(id, deactivated)| if deactivated { Some(id) } else { None };
-        Ok(Answer {
-            global: GlobalFacts {
-                permissions: self.permissions(None).await?,
-                deactivated: statuses.into_iter().filter_map(deactivated).collect(),
-            },
-            organization: OrganizationFacts {
-                organization: organization.clone(),
-                roles: self.role_facts(organization, None).await?,
-                subjects: self.subject_facts_with(organization, &known, &edges).await?,
-                portfolios,
-            },
+        trust(&mut connection);
+        let facts = found.answer;
+        let known = !facts.organization.portfolios.is_empty();
+        Ok(CheckFacts {
+            organization: known.then(|| facts.organization.organization.clone()),
+            epoch,
+            position: feed::position(&sequences)?,
+            now,
+            facts,
         })
     }
+}
 
-    async fn reached(
-        &mut self,
-        organization: &OrganizationId,
-        subjects: &[Subject],
-    ) -> Result<Vec<Edge>, Error> {
-        let (kinds, ids) = arrays(subjects);
-        let edges = diesel::sql_query(REACHED)
-            .bind::<Text, _>(organization.as_str())
-            .bind::<Array<Text>, _>(kinds)
-            .bind::<Array<Text>, _>(ids)
-            .load(self.connection())
-            .await?;
-        Ok(edges)
+impl<'a> Asked<'a> {
+    fn about(portfolio: Option<&'a PortfolioId>, subjects: &'a [Subject]) -> Self {
+        let subjects: BTreeSet<&Subject> = subjects.iter().collect();
+        Self {
+            organization: None,
+            portfolio: portfolio.map_or("", PortfolioId::as_str),
+            subjects: arrays(subjects),
+        }
     }
+}
 
-    async fn grants_of(
-        &mut self,
-        portfolio: Option<&PortfolioId>,
-        subjects: &[Subject],
-    ) -> Result<Vec<crate::domain::fact::GrantFact>, Error> {
-        let (kinds, ids) = arrays(subjects);
-        let rows: Vec<GrantRow> = diesel::sql_query(GRANTS)
-            .bind::<Text, _>(portfolio.map_or("", PortfolioId::as_str))
-            .bind::<Array<Text>, _>(kinds)
-            .bind::<Array<Text>, _>(ids)
-            .load(self.connection())
-            .await?;
-        let fact = |row: GrantRow| {
-            let GrantRow { portfolio, subject_kind, subject_id, role, start_time, expire_time } =
-                row;
-            let row = (portfolio, subject_kind, subject_id, role, start_time, expire_time);
-            grant_fact(row).map(|(_, fact)| fact)
+/// Whether the server is read-only, its clock, the history and where the shards stand.
+type Moment = (bool, Timestamp, Epoch, Vec<i64>);
+
+/// What the rows say.
+struct Found {
+    answer: Answer,
+    moment: Option<Moment>,
+}
+
+/// The rows, sorted by what they say.
+#[derive(Default)]
+struct Gathered {
+    organization: Option<OrganizationId>,
+    portfolio: Option<PortfolioFact>,
+    moment: Option<Moment>,
+    global: GlobalFacts,
+    subjects: Subjects,
+    grants: Vec<GrantFact>,
+    tables: BTreeMap<String, RoleTable>,
+}
+
+impl Found {
+    fn gather(rows: Vec<Row>, portfolio: Option<&PortfolioId>) -> Result<Self, Error> {
+        let mut gathered = Gathered::default();
+        rows.into_iter().try_for_each(|row| gathered.add(row, portfolio))?;
+        let Gathered { organization, mut portfolio, moment, global, subjects, grants, tables } =
+            gathered;
+        if let Some(portfolio) = &mut portfolio {
+            portfolio.grants = grants;
+        }
+        let role = |(key, table): (String, RoleTable)| {
+            Ok::<_, Error>(RoleFact { key: parse("roles", &key)?, table })
         };
-        rows.into_iter().map(fact).collect()
+        let organization = OrganizationFacts {
+            organization: organization.ok_or_else(missing)?,
+            roles: tables.into_iter().map(role).collect::<Result<_, _>>()?,
+            subjects: subjects.into_facts(),
+            portfolios: portfolio.into_iter().collect(),
+        };
+        Ok(Self { answer: Answer { global, organization }, moment })
     }
+}
+
+impl Gathered {
+    fn add(&mut self, row: Row, asked: Option<&PortfolioId>) -> Result<(), Error> {
+        let (what, a, b, c, x, y, z, start, end, epoch, sequences) = row;
+        let flag = |flag: Option<bool>| flag.unwrap_or_default();
+        match (what, a, b, c) {
+            (PLACE, Some(organization), visibility, role) => {
+                self.organization = Some(parse("organizations", &organization)?);
+                if let (Some(asked), Some(visibility), Some(role)) = (asked, visibility, role) {
+                    let row = (asked.to_string(), visibility, role);
+                    self.portfolio = Some(portfolio_fact(row)?);
+                }
+                let moment = x.zip(start).zip(epoch).zip(sequences);
+                self.moment = moment.map(|(((read_only, now), epoch), sequences)| {
+                    (read_only, timestamps::from_sql(now), Epoch(epoch), sequences)
+                });
+            }
+            (PARTY, Some(kind), Some(id), site_role) => {
+                self.party(&kind, &id, site_role, [x, y, z].map(flag))?;
+            }
+            (EDGE, Some(member_kind), Some(member_id), Some(group_id)) => {
+                // The groups that are reached are the organization's (DIR-4).
+                self.subjects.home("group", &group_id)?;
+                self.subjects.edge(&Edge { member_kind, member_id, group_id })?;
+            }
+            (GRANT, Some(kind), Some(id), Some(role)) => {
+                self.grants.push(grant_fact(&kind, &id, &role, start, end)?);
+            }
+            (CELL, Some(role), permission, reach) => {
+                let table = self.tables.entry(role).or_default();
+                if let (Some(permission), Some(reach)) = (permission, reach) {
+                    table.insert(parse("role_permissions", &permission)?, parse_reach(&reach)?);
+                }
+            }
+            (PERMISSION, Some(name), Some(effect), Some(ordinal)) => {
+                let ordinal = parse("permissions", &ordinal)?;
+                let row = (name, ordinal, effect, flag(x), flag(y), flag(z));
+                self.global.permissions.push(permission(row)?);
+            }
+            _ => return Err(missing()),
+        }
+        Ok(())
+    }
+
+    fn party(
+        &mut self,
+        kind: &str,
+        id: &str,
+        site_role: Option<String>,
+        [home, deactivated, administrator]: [bool; 3],
+    ) -> Result<(), Error> {
+        let subject = subject(kind, id)?;
+        if let (Subject::User(user), true) = (&subject, deactivated) {
+            self.global.deactivated.push(user.clone());
+        }
+        if home {
+            let fact = self.subjects.home(kind, id)?;
+            fact.active = matches!(subject, Subject::User(_)) || !deactivated;
+        }
+        if let Some(role) = site_role {
+            self.subjects.site_role(id, &role)?;
+        }
+        if administrator {
+            self.subjects.entry(subject).standing.administrator = true;
+        }
+        Ok(())
+    }
+}
+
+fn missing() -> Error {
+    Error::corrupt("portfolios", "an answer", "a row without what it should say")
 }

@@ -48,7 +48,7 @@ impl Transaction {
     }
 }
 
-fn parse_reach(reach: &str) -> Result<Reach, Error> {
+pub(super) fn parse_reach(reach: &str) -> Result<Reach, Error> {
     match reach {
         "any" => Ok(Reach::Any),
         "own" => Ok(Reach::Own),

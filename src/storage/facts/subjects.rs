@@ -15,10 +15,10 @@ use crate::storage::{Error, Transaction};
 
 /// Subjects as they are found, table by table.
 #[derive(Default)]
-struct Subjects(BTreeMap<Subject, SubjectFact>);
+pub(super) struct Subjects(BTreeMap<Subject, SubjectFact>);
 
 impl Subjects {
-    fn entry(&mut self, subject: Subject) -> &mut SubjectFact {
+    pub(super) fn entry(&mut self, subject: Subject) -> &mut SubjectFact {
         self.0.entry(subject.clone()).or_insert_with(|| SubjectFact {
             subject,
             standing: Standing::default(),
@@ -27,23 +27,27 @@ impl Subjects {
         })
     }
 
-    fn home(&mut self, kind: &str, id: &str) -> Result<&mut SubjectFact, Error> {
+    pub(super) fn home(&mut self, kind: &str, id: &str) -> Result<&mut SubjectFact, Error> {
         let fact = self.entry(subject(kind, id)?);
         fact.standing.home = true;
         Ok(fact)
     }
 
-    fn edge(&mut self, edge: &Edge) -> Result<(), Error> {
+    pub(super) fn edge(&mut self, edge: &Edge) -> Result<(), Error> {
         let group = parse("groups", &edge.group_id)?;
         self.entry(subject(&edge.member_kind, &edge.member_id)?).groups.push(group);
         Ok(())
     }
 
-    fn site_role(&mut self, id: &str, role: &str) -> Result<(), Error> {
+    pub(super) fn site_role(&mut self, id: &str, role: &str) -> Result<(), Error> {
         let known = SiteRole::parse(role);
         let role = known.ok_or_else(|| Error::corrupt("site_roles", id, "unknown role"))?;
         self.entry(subject("user", id)?).standing.site_role = Some(role);
         Ok(())
+    }
+
+    pub(super) fn into_facts(self) -> Vec<SubjectFact> {
+        self.0.into_values().collect()
     }
 }
 
@@ -93,20 +97,7 @@ impl Transaction {
             .load(self.connection())
             .await?;
         edges.iter().try_for_each(|edge| subjects.edge(edge))?;
-        Ok(subjects.0.into_values().collect())
-    }
-
-    /// The facts of these subjects and of the groups in `edges`, where the edges are known.
-    pub(super) async fn subject_facts_with(
-        &mut self,
-        organization: &OrganizationId,
-        wanted: &[Subject],
-        edges: &[Edge],
-    ) -> Result<Vec<SubjectFact>, Error> {
-        let mut subjects = Subjects::default();
-        self.standings(organization, wanted, &mut subjects).await?;
-        edges.iter().try_for_each(|edge| subjects.edge(edge))?;
-        Ok(subjects.0.into_values().collect())
+        Ok(subjects.into_facts())
     }
 
     async fn standings(
