@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child as Process, Command, Stdio};
 
-use super::{Outcome, front_door};
+use super::{Outcome, front_door, overload};
 
 /// What tells a child from the measurement.
 pub const FLAG: &str = "--child";
@@ -13,6 +13,7 @@ pub const FLAG: &str = "--child";
 pub async fn run(role: &str, arguments: &[&str]) -> Outcome<()> {
     match (role, arguments) {
         ("serve", [directory]) => front_door::serve(directory.into()).await,
+        ("serve-one-core", [directory]) => overload::serve(directory.into()).await,
         _ => Err(format!("no child `{role}` with {} arguments", arguments.len()).into()),
     }
 }
@@ -44,6 +45,10 @@ impl Child {
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         Ok(Self { process, line: line.trim().to_owned() })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// CPU time that its threads have used, in nanoseconds.

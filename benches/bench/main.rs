@@ -20,8 +20,10 @@
 mod child;
 mod empty;
 mod front_door;
+mod overload;
 mod report;
 mod wire;
+mod writes;
 
 use std::error::Error;
 
@@ -29,7 +31,7 @@ use report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const SECTIONS: &[&str] = &["wire"];
+const SECTIONS: &[&str] = &["wire", "overload", "writes"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -53,6 +55,8 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
         report.section(section);
         match *section {
             "wire" => wire::measure(&mut report).await?,
+            "overload" => overload::measure(&mut report).await?,
+            "writes" => writes::measure(&mut report).await?,
             _ => return Err(format!("section `{section}` is not served").into()),
         }
     }

@@ -104,6 +104,9 @@ Status 0: done, whatever was answered. 2: error.";
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let lines = lines(arguments)?;
     let calls = calls(arguments, &lines)?;
+    // Heard before the plan is told: who reads it may interrupt at once.
+    let stop = CancellationToken::new();
+    let interrupting = tokio::spawn(interrupt(stop.clone()));
     let mut clients = Vec::new();
     for _ in 0..arguments.connections {
         clients.push(arguments.client.connect().await?);
@@ -116,8 +119,6 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     } else {
         output::line(told)
     }
-    let stop = CancellationToken::new();
-    let interrupting = tokio::spawn(interrupt(stop.clone()));
     let Arguments { rate, warm_up, duration, max_in_flight, .. } = *arguments;
     let plan = Plan { rate, warm_up, duration, max_in_flight };
     let ask = move |index| ask(pick(&clients, index), pick(&calls, index));
