@@ -162,7 +162,7 @@ impl Server {
         let purge = purge_request_outcomes(storage.clone());
         tokio::spawn(background.clone().run_until_cancelled_owned(purge));
         let app = App::new(storage, cache.clone()).shadowing(config.memory.shadow_check_rate);
-        let services = Services::new(app, config.limits.clone(), config.request_timeout, further);
+        let services = Services::new(app, config, further);
         let (ready, stopping) = (cache.watch_ready(), CancellationToken::new());
         let serving =
             tokio::spawn(serve(services, authenticator, listener, tls, ready, stopping.clone()));

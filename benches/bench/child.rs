@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child as Process, Command, Stdio};
 
-use super::{Outcome, decide, front_door, load, visible};
+use super::{Outcome, decide, front_door, load, overload, visible};
 
 /// What tells a child from the measurement.
 pub const FLAG: &str = "--child";
@@ -16,6 +16,7 @@ pub async fn run(role: &str, arguments: &[&str]) -> Outcome<()> {
         ("serve", [directory]) => front_door::serve(directory.into()).await,
         ("load", [url, organization]) => load::load(url, organization).await,
         ("follow", [url]) => visible::follow(url).await,
+        ("serve-one-core", [directory]) => overload::serve(directory.into()).await,
         _ => Err(format!("no child `{role}` with {} arguments", arguments.len()).into()),
     }
 }
@@ -47,6 +48,10 @@ impl Child {
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line)?;
         Ok(Self { process, line: line.trim().to_owned() })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     /// CPU time that its threads have used, in nanoseconds.

@@ -23,11 +23,13 @@ mod decide;
 mod empty;
 mod front_door;
 mod load;
+mod overload;
 mod report;
 mod stored;
 mod visible;
 mod wire;
 mod world;
+mod writes;
 
 use std::error::Error;
 
@@ -35,7 +37,8 @@ use report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const SECTIONS: &[&str] = &["wire", "decide", "load", "visible"];
+const SECTIONS: &[&str] =
+    &["wire", "decide", "load", "visible", "overload", "writes"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -62,6 +65,8 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
             "decide" => decide::measure(&mut report).await?,
             "load" => load::measure(&mut report).await?,
             "visible" => visible::measure(&mut report).await?,
+            "overload" => overload::measure(&mut report).await?,
+            "writes" => writes::measure(&mut report).await?,
             _ => return Err(format!("section `{section}` is not served").into()),
         }
     }

@@ -3,7 +3,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use tokio::sync::Semaphore;
+use metrics::{Counter, counter, describe_counter};
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
@@ -193,24 +194,68 @@ impl App {
     }
 }
 
-/// How many works run aside at once. More than there are cores would make each other slow, and all
+/// Refusals for overload; the same as where calls begin.
+const OVERLOADS: &str = "portcullis_overload_refusals_total";
+
+/// As many works run aside at once as there are cores. More would make each other slow, and all
 /// else with them.
-static ROOM: LazyLock<Arc<Semaphore>> = LazyLock::new(|| {
+static ASIDE: LazyLock<Line> = LazyLock::new(|| {
     let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-    Arc::new(Semaphore::new(cores))
+    Line::of(cores)
 });
 
+/// How many works may be waited for, for each that may run at once. A client further back would
+/// rather be told to try again.
+const LINE: usize = 16;
+
+/// The works whose clients wait.
+struct Line {
+    room: Arc<Semaphore>,
+    places: Semaphore,
+    refusals: Counter,
+}
+
+impl Line {
+    fn of(runners: usize) -> Self {
+        describe_counter!(OVERLOADS, "Calls that were not begun because too many waited, by place");
+        Self {
+            room: Arc::new(Semaphore::new(runners)),
+            places: Semaphore::new(runners * LINE),
+            refusals: counter!(OVERLOADS, "place" => "aside"),
+        }
+    }
+
+    /// A place, for as long as it is held.
+    fn enter(&self) -> Result<SemaphorePermit<'_>, Error> {
+        self.places.try_acquire().map_err(|_full| {
+            self.refusals.increment(1);
+            Error::Overloaded
+        })
+    }
+}
+
 /// Works where it holds up nobody else, once there is room: what looks at very many facts takes
-/// long. The work is told when nobody waits for it any more; what it then returns, nobody sees.
+/// long. Refused at once if too many wait already. The work is told when nobody waits for it any
+/// more; what it then returns, nobody sees.
 pub(super) async fn aside<T: Send + 'static>(
     context: &Context,
     work: impl FnOnce(&CancellationToken) -> T + Send + 'static,
 ) -> Result<T, Error> {
+    aside_in(&ASIDE, context, work).await
+}
+
+async fn aside_in<T: Send + 'static>(
+    line: &Line,
+    context: &Context,
+    work: impl FnOnce(&CancellationToken) -> T + Send + 'static,
+) -> Result<T, Error> {
+    let _place = line.enter()?;
     let gone = CancellationToken::new();
     // Dropped with this future, also by a client who went away.
     let _waiting = gone.clone().drop_guard();
     let done = async {
-        let room = Arc::clone(&ROOM).acquire_owned().await.map_err(|closed| closed.to_string())?;
+        let room =
+            Arc::clone(&line.room).acquire_owned().await.map_err(|closed| closed.to_string())?;
         let work = move || {
             let done = work(&gone);
             // Held until the work has ended, not just until nobody waits for it.
@@ -256,16 +301,45 @@ fn not_held(why: NotHeld) -> Error {
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt as _;
     use tokio::sync::oneshot;
     use tokio::time::Instant;
 
     use super::*;
     use crate::domain::caller::{Actor, Caller};
 
+    fn context() -> Context {
+        let principal = Principal { caller: Caller::trusted(), actor: Actor::System };
+        Context { principal, deadline: Instant::now() + Duration::from_secs(60) }
+    }
+
+    #[tokio::test]
+    async fn the_line_is_bounded_and_leaving_it_makes_place() {
+        let (line, context) = (Line::of(1), context());
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let held = move |_: &CancellationToken| released.recv().unwrap_or_default();
+        let mut works: Vec<_> = vec![aside_in(&line, &context, held).boxed()];
+        works.extend((1..LINE).map(|_| aside_in(&line, &context, |_| ()).boxed()));
+        for work in &mut works {
+            assert!(work.as_mut().now_or_never().is_none(), "it works, or waits");
+        }
+        let refused = aside_in(&line, &context, |_| ()).await;
+        assert!(matches!(refused, Err(Error::Overloaded)));
+        // A client who goes away leaves the line.
+        works.pop();
+        let mut last = aside_in(&line, &context, |_| ()).boxed();
+        assert!(last.as_mut().now_or_never().is_none(), "it has taken the place");
+        release.send(()).expect("the work waits for it");
+        for work in works {
+            assert!(work.await.is_ok());
+        }
+        assert!(last.await.is_ok());
+        assert_eq!(line.places.available_permits(), LINE);
+    }
+
     #[tokio::test]
     async fn a_work_that_nobody_waits_for_any_more_is_told() {
-        let principal = Principal { caller: Caller::trusted(), actor: Actor::System };
-        let context = Context { principal, deadline: Instant::now() + Duration::from_secs(60) };
+        let context = context();
         assert_eq!(aside(&context, CancellationToken::is_cancelled).await.ok(), Some(false));
         let ((began, begins), (told, is_told)) = (oneshot::channel(), oneshot::channel());
         let work = move |gone: &CancellationToken| {

@@ -111,6 +111,8 @@ pub enum Error {
     Refused(Box<Refusal>),
     /// The database failed; for our log.
     Storage(StorageError),
+    /// Too many wait for the same already; nothing of it was begun.
+    Overloaded,
 }
 
 impl<T, K> Listed<T, K> {

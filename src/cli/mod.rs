@@ -17,6 +17,7 @@ pub(crate) use self::failure::Failure;
 
 pub mod apply;
 mod audit;
+pub mod bench;
 mod check;
 mod completions;
 mod config;
@@ -30,6 +31,7 @@ mod inventory;
 mod list_portfolios;
 mod migrate;
 pub mod output;
+mod questions;
 mod serve;
 mod table;
 mod text;
@@ -68,6 +70,9 @@ enum Command {
     /// Compare the server's decisions with expected ones
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Arguments),
+    /// Ask a server so and so often a second, and measure how it answers
+    #[command(after_help = bench::EXAMPLES)]
+    Bench(bench::Arguments),
     /// Show what has changed in a portfolio or an organization, the newest first
     #[command(after_help = audit::EXAMPLES)]
     Audit(audit::Arguments),
@@ -226,6 +231,7 @@ async fn run(command: Command, matches: &ArgMatches) -> Result<Outcome, Failure>
         Command::ListPortfolios(arguments) => list_portfolios::run(&arguments).await,
         Command::Audit(arguments) => audit::run(&arguments).await,
         Command::Verify(arguments) => verify::run(&arguments).await,
+        Command::Bench(arguments) => bench::run(&arguments).await,
         Command::Config(arguments) => {
             let given = matches.subcommand_matches("config");
             config::run(&arguments, given)

@@ -5,25 +5,15 @@ use std::path::PathBuf;
 
 use clap::Args;
 use futures::StreamExt as _;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::check::Question;
-use super::text::{self, FileError};
-use super::{ClientArguments, Failure, Outcome, explanation, output};
-use crate::domain::{PortfolioId, Subject, Timestamp};
+use super::{ClientArguments, Failure, Outcome, explanation, output, questions, text};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
 
 /// Questions on their way at once: enough that a poll's wait is shared, few enough for the server's
 /// database connections while it has not loaded the organization yet.
 const CONCURRENCY: usize = 64;
-
-/// What a line looks like.
-const FORM: &str = concat!(
-    r#"{"subject": "user:ann", "permission": "portfolio.view", "#,
-    r#""portfolio": "apollo", "allowed": true}"#
-);
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Arguments {
@@ -40,23 +30,7 @@ pub(crate) struct Arguments {
     client: ClientArguments,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Expectation {
-    #[serde(deserialize_with = "text::parsed")]
-    subject: Subject,
-    permission: String,
-    #[serde(deserialize_with = "text::parsed")]
-    portfolio: PortfolioId,
-    allowed: bool,
-    #[serde(default, deserialize_with = "text::parsed_option")]
-    item_author: Option<Subject>,
-    #[serde(default, deserialize_with = "text::instant")]
-    at: Option<Timestamp>,
-    /// Its line in the file, from 1.
-    #[serde(skip)]
-    line: usize,
-}
+type Expectation = questions::Line<bool>;
 
 /// A line whose answer is not as expected.
 struct Difference {
@@ -89,7 +63,8 @@ Status 0: everything is as expected. 1: something differs, and is printed with i
 /// Asks everything, prints what differs, and counts.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let name = arguments.file.display().to_string();
-    let expectations = parse(&name, &text::read_file(&arguments.file)?)?;
+    let expectations: Vec<Expectation> =
+        questions::parse(&name, &text::read_file(&arguments.file)?)?;
     let client = arguments.client.connect().await?;
     let bar = output::progress("verifying", expectations.len());
     let mut answers = futures::stream::iter(&expectations)
@@ -152,9 +127,8 @@ async fn compare(
     expectation: &Expectation,
     consistency: &v1::Consistency,
 ) -> Result<Option<Difference>, CallError> {
-    let Expectation { subject, permission, portfolio, item_author, at, .. } = expectation;
-    let item_author = item_author.as_ref();
-    let question = Question { subject, permission, portfolio, item_author, at: *at };
+    let Expectation { subject, permission, portfolio, .. } = expectation;
+    let question = expectation.question();
     let asked = format!("{subject} {permission} {portfolio}");
     let answer = match client.check_permission(question.request(consistency)).await {
         Ok(answer) if answer.allowed == expectation.allowed => return Ok(None),
@@ -184,62 +158,4 @@ async fn compare(
     let (text, permission) = (format!("line {line}: {asked}: {told}"), permission.clone());
     let question = asked;
     Ok(Some(Difference { line, question, permission, reason, text, refused, explanation }))
-}
-
-fn parse(name: &str, content: &str) -> Result<Vec<Expectation>, FileError> {
-    let mut expectations = Vec::new();
-    for (index, row) in content.lines().enumerate().filter(|(_, row)| !row.trim().is_empty()) {
-        let line = index + 1;
-        match serde_json::from_str::<Expectation>(row) {
-            Ok(expectation) => expectations.push(Expectation { line, ..expectation }),
-            Err(error) => {
-                let mut error = FileError::parser(name, error.line(), error.column(), &error);
-                error.place = error.place.map(|(_, column)| (line, column));
-                error.message = format!("{}; a line is `{FORM}`", error.message);
-                return Err(error);
-            }
-        }
-    }
-    if expectations.is_empty() {
-        let message = "holds no expectations, so there is nothing to verify".to_owned();
-        return Err(FileError { file: name.to_owned(), place: None, message });
-    }
-    Ok(expectations)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str =
-        r#"{"subject":"user:ann","permission":"portfolio.view","portfolio":"p","allowed":true}"#;
-
-    #[test]
-    fn blank_lines_do_not_count_but_keep_the_numbers_right() {
-        let expectations = parse("f", &format!("\n{GOOD}\r\n\n{GOOD}\n")).unwrap();
-        assert_eq!(expectations.iter().map(|e| e.line).collect::<Vec<_>>(), [2, 4]);
-        assert!(expectations[0].allowed);
-    }
-
-    #[test]
-    fn a_malformed_line_is_named_with_its_column_and_what_is_expected() {
-        let cases = [
-            ("{\"subject\":\"user:ann\"", (2, 21), "EOF"),
-            (&GOOD.replace("true", "\"yes\""), (2, 83), "expected a boolean"),
-            (&GOOD.replace("user:ann", "ann"), (2, 16), "`ann` is no subject"),
-            (&GOOD.replace("allowed", "alowed"), (2, 76), "unknown field `alowed`"),
-            (&GOOD.replace(",\"allowed\":true", ""), (2, 68), "missing field `allowed`"),
-        ];
-        for (row, place, message) in cases {
-            let error = parse("f", &format!("{GOOD}\n{row}")).unwrap_err();
-            assert_eq!(error.place, Some(place), "{error}");
-            assert!(error.message.contains(message), "{error}");
-            assert!(error.message.contains("a line is `{"), "{error}");
-        }
-    }
-
-    #[test]
-    fn an_empty_file_proves_nothing() {
-        assert!(parse("f", "\n \n").unwrap_err().message.contains("no expectations"));
-    }
 }

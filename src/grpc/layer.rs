@@ -16,7 +16,7 @@ use http_body::Frame;
 use metrics::{Counter, counter, describe_counter};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use tokio::time::timeout_at;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
 use tonic::codegen::Bytes;
@@ -24,6 +24,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::access::{self, Access};
+use super::admission::Admission;
 use super::code::name;
 use super::context::{ACTOR, Arrival};
 use super::{authenticate, status};
@@ -52,6 +53,7 @@ struct Calls {
     others: Counter,
     max_message_bytes: usize,
     authenticator: Authenticator,
+    admission: Admission,
     /// Cancelled when open streams have to end.
     stopping: CancellationToken,
 }
@@ -72,6 +74,7 @@ impl CallLayer {
     pub(super) fn new(
         max_message_bytes: usize,
         authenticator: Authenticator,
+        admission: Admission,
         stopping: CancellationToken,
     ) -> Self {
         describe_counter!(REQUESTS, "Calls by method and gRPC status code");
@@ -82,7 +85,8 @@ impl CallLayer {
         };
         let methods = methods().into_iter().map(success).collect();
         let others = counter!(REQUESTS, "method" => "other", "code" => "");
-        let calls = Calls { methods, others, max_message_bytes, authenticator, stopping };
+        let calls =
+            Calls { methods, others, max_message_bytes, authenticator, admission, stopping };
         Self { calls: Arc::new(calls) }
     }
 }
@@ -131,6 +135,10 @@ where
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
+            let begun = calls.admission.admit(uri.path(), arrival.time(), Instant::now());
+            if let Err(overloaded) = begun {
+                return Ok(calls.finish(uri.path(), overloaded.into_http()));
+            }
             // Nothing of a call survives its panic but what it shares with others: the pools,
             // which discard a connection inside a transaction, and what no call leaves half
             // changed.
@@ -266,6 +274,7 @@ impl fmt::Display for Panic<'_> {
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use tonic_types::StatusExt as _;
     use tower::{ServiceExt as _, service_fn};
@@ -274,9 +283,13 @@ mod tests {
 
     const CHECK: &str = "/portcullis.v1.PolicyService/CheckPermission";
 
+    fn layer(max_queue_delay: Duration) -> CallLayer {
+        let admission = Admission::new(max_queue_delay, Instant::now());
+        CallLayer::new(1_000, Authenticator::trusting(), admission, CancellationToken::new())
+    }
+
     async fn call(path: &str, answer: fn() -> Response<Body>) -> Response<Body> {
-        let trusting = Authenticator::trusting();
-        let layer = CallLayer::new(1_000, trusting, CancellationToken::new());
+        let layer = layer(Duration::from_secs(60));
         let service = layer.layer(service_fn(move |_: Request<Body>| async move {
             Ok::<_, Infallible>(answer())
         }));
@@ -312,7 +325,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_call_reaches_knows_when_it_came() {
         let answer = || Response::new(Body::empty());
-        let layer = CallLayer::new(1_000, Authenticator::trusting(), CancellationToken::new());
+        let layer = layer(Duration::from_secs(60));
         let service = layer.layer(service_fn(move |request: Request<Body>| async move {
             assert!(request.extensions().get::<Arrival>().is_some());
             Ok::<_, Infallible>(answer())
@@ -320,6 +333,26 @@ mod tests {
         let request = Request::builder().uri(CHECK).body(Body::empty()).unwrap();
         let response = service.oneshot(request).await.unwrap();
         assert!(Status::from_header_map(response.headers()).is_none(), "no panic");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_waited_too_long_for_its_beginning_is_not_begun() {
+        let begun = Arc::new(AtomicUsize::new(0));
+        // Whatever the time from the call to its first moment, it is more than none.
+        for (max_queue_delay, begins) in [(Duration::ZERO, 0), (Duration::from_secs(60), 1)] {
+            let counted = Arc::clone(&begun);
+            let service = layer(max_queue_delay).layer(service_fn(move |_| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                async { Ok::<_, Infallible>(Response::new(Body::empty())) }
+            }));
+            let request = Request::builder().uri(CHECK).body(Body::empty()).unwrap();
+            let response = service.oneshot(request).await.unwrap();
+            assert_eq!(begun.load(Ordering::Relaxed), begins);
+            if begins == 0 {
+                let expected = (Code::ResourceExhausted, Some("OVERLOADED".to_owned()));
+                assert_eq!(reason(&response), expected);
+            }
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod access;
 mod access_settings;
+mod admission;
 mod answers;
 mod authenticate;
 pub mod client;
@@ -38,14 +39,16 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
 use tonic::transport::server::Connected;
 
+use self::admission::Admission;
 use crate::app::App;
 use crate::authn::Authenticator;
-use crate::config::Limits;
+use crate::config::{Config, Limits};
 use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::v1::access_settings_service_server::AccessSettingsServiceServer;
 use crate::proto::v1::directory_service_server::DirectoryServiceServer;
@@ -71,15 +74,17 @@ pub struct Services {
     app: App,
     limits: Limits,
     request_timeout: Duration,
+    max_queue_delay: Duration,
     further: Routes,
 }
 
 impl Services {
-    /// The services on an application. No request takes longer than `request_timeout`. `further`
-    /// services are served beside ours, behind the same layers.
+    /// The services on an application, as these settings have it. `further` services are served
+    /// beside ours, behind the same layers.
     #[must_use]
-    pub fn new(app: App, limits: Limits, request_timeout: Duration, further: Routes) -> Self {
-        Self { app, limits, request_timeout, further }
+    pub fn new(app: App, config: &Config, further: Routes) -> Self {
+        let Config { request_timeout, max_queue_delay, ref limits, .. } = *config;
+        Self { app, limits: limits.clone(), request_timeout, max_queue_delay, further }
     }
 
     /// Serves the connections that come in, and on them those whom `authenticator` knows, until
@@ -108,6 +113,7 @@ impl Services {
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
+        let admission = Admission::new(self.max_queue_delay, Instant::now());
         let further = self.further.clone();
         let shared = Arc::new(self);
         macro_rules! service {
@@ -120,7 +126,7 @@ impl Services {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
-            .layer(layer::CallLayer::new(size, authenticator, stopping.clone()))
+            .layer(layer::CallLayer::new(size, authenticator, admission, stopping.clone()))
             .add_routes(further)
             .add_service(service!(AccessSettingsServiceServer))
             .add_service(service!(DirectoryServiceServer))

@@ -16,6 +16,8 @@ use crate::proto::v1::{self, ErrorReason};
 const DOMAIN: &str = "portcullis";
 /// When to try again what may succeed then.
 const RETRY_DELAY: Duration = Duration::from_millis(500);
+/// The same for what an overload refused: other calls take the place that is free by then.
+const OVERLOAD_RETRY_DELAY: Duration = Duration::from_millis(200);
 /// The longest text in an error, in bytes: errors travel in headers, whose size is limited.
 const MAX_TEXT_BYTES: usize = 2_048;
 
@@ -53,6 +55,7 @@ impl From<app::Error> for Status {
         match error {
             app::Error::Refused(refusal) => (*refusal).into(),
             app::Error::Storage(error) => from_storage(&error),
+            app::Error::Overloaded => overloaded(),
         }
     }
 }
@@ -117,6 +120,14 @@ pub(super) fn internal(cause: &dyn std::fmt::Display) -> Status {
     let details = error_info(ErrorReason::Internal, [("incident", incident.to_string())]);
     let message = format!("internal error; the service's log tells more of incident `{incident}`");
     Status::with_error_details(Code::Internal, message, details)
+}
+
+/// Too many calls wait; this one was not begun.
+pub(super) fn overloaded() -> Status {
+    let mut details = error_info(ErrorReason::Overloaded, []);
+    details.set_retry_info(Some(OVERLOAD_RETRY_DELAY));
+    let message = "the server is overloaded and did not begin with this; try again later";
+    Status::with_error_details(Code::ResourceExhausted, message, details)
 }
 
 /// The open stream of a server that is stopping.

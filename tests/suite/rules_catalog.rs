@@ -221,7 +221,7 @@ fn by(kind: CallerKind, actor: Actor) -> WriteContext {
 fn why<T: std::fmt::Debug>(answer: Result<T, app::Error>) -> Reason {
     match answer.expect_err("a refusal") {
         app::Error::Refused(refusal) => refusal.reason,
-        app::Error::Storage(error) => panic!("{error}"),
+        other => panic!("{other:?}"),
     }
 }
 

@@ -186,7 +186,7 @@ fn reading(context: WriteContext) -> app::Context {
 fn why<T: std::fmt::Debug>(answer: Result<T, app::Error>) -> Reason {
     match answer.expect_err("a refusal") {
         app::Error::Refused(refusal) => refusal.reason,
-        app::Error::Storage(error) => panic!("{error}"),
+        other => panic!("{other:?}"),
     }
 }
 

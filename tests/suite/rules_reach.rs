@@ -47,7 +47,7 @@ fn reading(caller: Caller) -> Context {
 fn reason<T: Debug>(answer: Result<Answer<T>, Error>) -> (Reason, String) {
     match answer.expect_err("a refusal") {
         Error::Refused(refusal) => (refusal.reason, refusal.message),
-        Error::Storage(error) => panic!("{error}"),
+        other => panic!("{other:?}"),
     }
 }
 

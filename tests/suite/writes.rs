@@ -57,7 +57,7 @@ fn removal(user: &str) -> RemoveMember {
 fn reason(error: &Error) -> Option<Reason> {
     match error {
         Error::Refused(refusal) => Some(refusal.reason),
-        Error::Storage(_) => None,
+        Error::Storage(_) | Error::Overloaded => None,
     }
 }
 

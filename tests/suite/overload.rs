@@ -1,0 +1,74 @@
+//! More calls than a server can answer: what is refused, what is not, and that it passes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use portcullis::clock::Clock;
+use portcullis::proto::v1;
+use tonic::Code;
+use tonic_types::StatusExt as _;
+
+use crate::harness::{TestServer, reason, refusal, subject};
+
+fn overloaded() -> (Code, String) {
+    (Code::ResourceExhausted, "OVERLOADED".to_owned())
+}
+
+#[tokio::test]
+async fn what_is_refused_for_overload_was_not_begun_and_health_is_never_refused() {
+    let calm = TestServer::start().await;
+    calm.given().organization("acme").user("ann").user("ben").portfolio("roadmap").await;
+    // Every call waits longer than not at all, so this server refuses all of them.
+    let database = Arc::clone(&calm.database);
+    let busy = TestServer::on(database, Clock::system(), |config| {
+        config.max_queue_delay = Duration::ZERO;
+    })
+    .await;
+    let client = busy.system();
+    let written = client.add_member("roadmap", "user:ben", "viewer").await;
+    let status = written.expect_err("a refusal");
+    assert_eq!((status.code(), reason(&status)), overloaded());
+    let delay = status.get_error_details().retry_info().and_then(|info| info.retry_delay);
+    assert!(delay.is_some_and(|delay| !delay.is_zero()), "{delay:?}");
+    assert_eq!(refusal(client.check("user:ann", "portfolio.view", "roadmap").await), overloaded());
+    assert_eq!(refusal(client.get_portfolio("roadmap").await), overloaded());
+    assert!(busy.is_healthy("").await);
+
+    let missing = calm.system().get_member("roadmap", "user:ben").await;
+    assert_eq!(refusal(missing), (Code::NotFound, "MEMBER_NOT_FOUND".to_owned()));
+    let added = calm.system().add_member("roadmap", "user:ben", "viewer").await;
+    assert!(added.is_ok_and(|outcome| outcome.refusal.is_none()));
+}
+
+#[tokio::test]
+async fn an_overload_refuses_some_answers_the_others_and_leaves_nothing() {
+    // The calls run on this one thread, and the last of them would wait for seconds.
+    let server = TestServer::start_with(|config| {
+        config.max_queue_delay = Duration::from_millis(5);
+    })
+    .await;
+    server.given().organization("acme").user("ann").portfolio("roadmap").owned_by("ann").await;
+    assert!(server.allows("user:ann", "portfolio.view", "roadmap").await);
+    let request = v1::BatchCheckPermissionsRequest {
+        subject: Some(subject("user:ann")),
+        permission: "portfolio.view".to_owned(),
+        portfolio: "roadmap".to_owned(),
+        items: vec![v1::BatchCheckItem::default(); 1_000],
+        ..v1::BatchCheckPermissionsRequest::default()
+    };
+    let calls = (0..500).map(|_| {
+        let (mut policy, request) = (server.system().policy(), request.clone());
+        async move { policy.batch_check_permissions(request).await }
+    });
+    let answers = join_all(calls).await;
+    let (answered, refused): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    assert!(!answered.is_empty(), "the first are answered");
+    assert!(!refused.is_empty(), "the last are not");
+    for refused in refused {
+        assert_eq!(refusal(refused), overloaded());
+    }
+    for _ in 0..10 {
+        assert!(server.allows("user:ann", "portfolio.view", "roadmap").await);
+    }
+}
