@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child as Process, Command, Stdio};
 
-use super::{Outcome, front_door};
+use super::{Outcome, front_door, servers};
 
 /// What tells a child from the measurement.
 pub const FLAG: &str = "--child";
@@ -13,6 +13,8 @@ pub const FLAG: &str = "--child";
 pub async fn run(role: &str, arguments: &[&str]) -> Outcome<()> {
     match (role, arguments) {
         ("serve", [directory]) => front_door::serve(directory.into()).await,
+        ("wire", [directory]) => servers::serve(directory.as_ref()).await,
+        ("batch", [directory]) => servers::serve_one(directory.as_ref()).await,
         _ => Err(format!("no child `{role}` with {} arguments", arguments.len()).into()),
     }
 }
@@ -33,7 +35,18 @@ pub struct Child {
 
 impl Child {
     pub fn start(role: &str, arguments: &[&str]) -> Outcome<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+        let wrap = std::env::var("BENCH_WRAP").unwrap_or_default();
+        let mut words = wrap.split_whitespace();
+        let exe = std::env::current_exe()?;
+        let mut command = match words.next() {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(exe);
+                command
+            }
+            None => Command::new(exe),
+        };
+        let mut process = command
             .arg(FLAG)
             .arg(role)
             .args(arguments)
@@ -47,6 +60,10 @@ impl Child {
     }
 
     /// CPU time that its threads have used, in nanoseconds.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn cpu(&self) -> Outcome<u64> {
         let mut total = 0;
         for thread in std::fs::read_dir(format!("/proc/{}/task", self.process.id()))? {

@@ -17,10 +17,13 @@
     reason = "it measures real time, rounds, prints, and may fail like a test"
 )]
 
+mod batch;
 mod child;
 mod empty;
 mod front_door;
 mod report;
+mod servers;
+mod stored;
 mod wire;
 
 use std::error::Error;
@@ -29,7 +32,7 @@ use report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const SECTIONS: &[&str] = &["wire"];
+const SECTIONS: &[&str] = &["wire", "batch"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -53,6 +56,7 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
         report.section(section);
         match *section {
             "wire" => wire::measure(&mut report).await?,
+            "batch" => batch::measure(&mut report).await?,
             _ => return Err(format!("section `{section}` is not served").into()),
         }
     }

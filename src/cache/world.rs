@@ -22,9 +22,9 @@ pub struct World {
     pub(super) heads: Option<FeedHeads>,
     pub(super) position: Position,
     pub(super) global: Arc<Global>,
-    pub(super) organizations: imbl::HashMap<OrganizationId, Loaded>,
+    pub(super) organizations: ById<OrganizationId, Loaded>,
     /// Whose each portfolio of a loaded organization is.
-    pub(super) routes: imbl::HashMap<PortfolioId, OrganizationId>,
+    pub(super) routes: ById<PortfolioId, OrganizationId>,
     /// The clocks before the poll was sent that found what is in here; none before the first.
     pub(super) fresh_as_of: Option<Reading>,
     /// The database's clock minus our monotonic one, in milliseconds.
@@ -32,6 +32,11 @@ pub struct World {
     /// The number of the round that published it.
     pub(super) round: u64,
 }
+
+/// A persistent map, with a hash that every look-up can afford. It is seeded: clients choose ids,
+/// and must not choose which of them collide.
+pub(super) type ById<K, V> =
+    imbl::GenericHashMap<K, V, foldhash::fast::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
 
 /// An organization in memory.
 #[derive(Clone, Debug)]
@@ -47,8 +52,8 @@ impl World {
             heads: None,
             position: Position::default(),
             global: Arc::default(),
-            organizations: imbl::HashMap::new(),
-            routes: imbl::HashMap::new(),
+            organizations: ById::default(),
+            routes: ById::default(),
             fresh_as_of: None,
             clock_offset: 0,
             round: 0,
@@ -103,9 +108,9 @@ impl World {
         self.fresh_as_of.is_some_and(|then| then.is_within(bound, now))
     }
 
-    /// The database's clock at a reading of ours, as far as this world knows.
-    pub(super) fn time_at(&self, reading: Reading) -> Timestamp {
-        Timestamp(millis(reading.monotonic).saturating_add(self.clock_offset))
+    /// The database's clock when our monotonic one says this, as far as this world knows.
+    pub(super) fn time_at(&self, monotonic: Duration) -> Timestamp {
+        Timestamp(millis(monotonic).saturating_add(self.clock_offset))
     }
 
     /// Corrects the offset by a poll that was sent at `before` and answered at `after`.
