@@ -69,6 +69,16 @@ impl Clock {
         }
     }
 
+    /// Reads the monotonic clock alone: since the clock was made.
+    #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "this is the one place")]
+    pub fn monotonic(&self) -> Duration {
+        match &self.0 {
+            Source::System { origin } => origin.elapsed(),
+            Source::Manual(hands) => lock(hands).monotonic,
+        }
+    }
+
     /// Lets time pass by both clocks. Does nothing to the machine's.
     pub fn advance(&self, by: Duration) {
         self.turn(|hands| {

@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child as Process, Command, Stdio};
 
-use super::{Outcome, decide, front_door, load, overload, visible};
+use super::{Outcome, decide, front_door, load, overload, servers, visible};
 
 /// What tells a child from the measurement.
 pub const FLAG: &str = "--child";
@@ -17,6 +17,8 @@ pub async fn run(role: &str, arguments: &[&str]) -> Outcome<()> {
         ("load", [url, organization]) => load::load(url, organization).await,
         ("follow", [url]) => visible::follow(url).await,
         ("serve-one-core", [directory]) => overload::serve(directory.into()).await,
+        ("wire", [directory]) => servers::serve(directory.as_ref()).await,
+        ("batch", [directory]) => servers::serve_one(directory.as_ref()).await,
         _ => Err(format!("no child `{role}` with {} arguments", arguments.len()).into()),
     }
 }
@@ -37,7 +39,18 @@ pub struct Child {
 
 impl Child {
     pub fn start(role: &str, arguments: &[&str]) -> Outcome<Self> {
-        let mut process = Command::new(std::env::current_exe()?)
+        let wrap = std::env::var("BENCH_WRAP").unwrap_or_default();
+        let mut words = wrap.split_whitespace();
+        let exe = std::env::current_exe()?;
+        let mut command = match words.next() {
+            Some(program) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(exe);
+                command
+            }
+            None => Command::new(exe),
+        };
+        let mut process = command
             .arg(FLAG)
             .arg(role)
             .args(arguments)

@@ -164,9 +164,7 @@ impl Questions<'_> {
             };
             let (subject, portfolio) = (world::user(user), world::portfolio(portfolio));
             let question = Question { subject, portfolio };
-            if !world::is_deactivated(user)
-                && question.ask(self.global, self.snapshot) == allowed
-            {
+            if !world::is_deactivated(user) && question.ask(self.global, self.snapshot) == allowed {
                 return question;
             }
         }
@@ -205,10 +203,11 @@ fn decisions(world: World, global: &Global, snapshot: &Snapshot, figures: &mut F
     figures.of_size("decide_allowed_ns", median(&allowed));
     figures.of_size("decide_denied_ns", median(&denied));
     figures.of_size("two_look_ups_ns", median(&look_ups));
-    for (n, v) in [("a", &allowed), ("d", &denied), ("l", &look_ups)] { figures.of_size(&format!("Q25_{n}"), quantile(v, 0.25)); }
+    for (n, v) in [("a", &allowed), ("d", &denied), ("l", &look_ups)] {
+        figures.of_size(&format!("Q25_{n}"), quantile(v, 0.25));
+    }
     let few: Vec<&Question> = yes[..32].iter().chain(&no[..32]).collect();
-    let hot: Vec<f64> =
-        (0..1_000).map(|_| per_call(&few, |it| it.ask(global, snapshot))).collect();
+    let hot: Vec<f64> = (0..1_000).map(|_| per_call(&few, |it| it.ask(global, snapshot))).collect();
     figures.add(&format!("decide_ns_{}_hot", figures.size), median(&hot));
 }
 
@@ -269,9 +268,8 @@ fn list(global: &Global, snapshot: &Snapshot, who: &Subject) -> usize {
     let mut length = 0;
     let mut page = Page { size: PAGE, after: None };
     loop {
-        let found =
-            policy::accessible_portfolios(global, snapshot, who, PERMISSION, NOW, &page)
-                .expect("the permission is known");
+        let found = policy::accessible_portfolios(global, snapshot, who, PERMISSION, NOW, &page)
+            .expect("the permission is known");
         length += found.rows.len();
         if !found.more {
             return length;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use futures::future::BoxFuture;
 use tonic::body::Body;
 use tonic::codegen::http;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::server::{Grpc, NamedService, UnaryService};
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -49,13 +50,21 @@ impl tower::Service<http::Request<Body>> for Empty {
 }
 
 /// Calls it this many times, one after another.
-pub async fn call(channel: Channel, times: usize) -> super::Outcome<()> {
+pub async fn call(
+    channel: Channel,
+    token: Option<AsciiMetadataValue>,
+    times: usize,
+) -> super::Outcome<()> {
     let mut client = tonic::client::Grpc::new(channel);
     let path = http::uri::PathAndQuery::from_static("/portcullis.bench.Empty/Call");
     for _ in 0..times {
         client.ready().await?;
         let codec = ProstCodec::<(), ()>::default();
-        client.unary(Request::new(()), path.clone(), codec).await?;
+        let mut request = Request::new(());
+        if let Some(token) = &token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+        client.unary(request, path.clone(), codec).await?;
     }
     Ok(())
 }

@@ -17,6 +17,7 @@
     reason = "it measures real time, rounds, prints, and may fail like a test"
 )]
 
+mod batch;
 mod child;
 mod database;
 mod decide;
@@ -25,6 +26,7 @@ mod front_door;
 mod load;
 mod overload;
 mod report;
+mod servers;
 mod stored;
 mod visible;
 mod wire;
@@ -37,8 +39,7 @@ use report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const SECTIONS: &[&str] =
-    &["wire", "decide", "load", "visible", "overload", "writes"];
+const SECTIONS: &[&str] = &["wire", "batch", "decide", "load", "visible", "overload", "writes"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -62,6 +63,7 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
         report.section(section);
         match *section {
             "wire" => wire::measure(&mut report).await?,
+            "batch" => batch::measure(&mut report).await?,
             "decide" => decide::measure(&mut report).await?,
             "load" => load::measure(&mut report).await?,
             "visible" => visible::measure(&mut report).await?,

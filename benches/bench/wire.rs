@@ -1,13 +1,18 @@
-//! What a warm check costs the server beyond an empty call.
+//! What our layers cost beyond a bare server of tonic, and a warm check beyond an empty call.
 //!
-//! A child runs the whole server, on a PostgreSQL of its own, plus a service whose one method takes
-//! nothing and gives nothing. This process calls both by turns, over the same connections, and reads
-//! the CPU time of the child's threads around each turn. Neighbouring turns see the same machine, so
-//! the median of the differences is what the check adds.
+//! One child runs three servers on ports of their own: ours, ours with tokens demanded, and tonic
+//! with nothing of ours. All three have a service whose one method takes nothing and gives nothing.
+//! This process calls them by turns, over as many connections each, and reads the CPU time of the
+//! child's threads around each turn. Neighbouring turns see the same machine, so the medians of
+//! their differences and ratios are what is to be known.
 
 use std::time::Instant;
 
+use futures::FutureExt as _;
+use portcullis::proto::v1::CheckPermissionRequest;
 use portcullis::proto::v1::policy_service_client::PolicyServiceClient;
+use tokio::task::JoinSet;
+use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::{Channel, Endpoint};
 
 use super::child::Child;
@@ -18,8 +23,17 @@ use super::{Outcome, empty};
 const CONNECTIONS: usize = 4;
 const STREAMS: usize = 16;
 /// Calls of one turn, over all streams.
-const CALLS: usize = 20_480;
-const PAIRS: usize = 15;
+const CALLS: usize = if option_env!("BENCH_CG").is_some() { 2_048 } else { 20_480 };
+/// Calls of one stream in a turn.
+const CALLS_EACH: usize = CALLS / (CONNECTIONS * STREAMS);
+/// How often each kind of call has its turn.
+const ROUNDS: usize = 21;
+
+/// A server of the child, and how it is called.
+struct Server {
+    channels: Vec<Channel>,
+    token: Option<AsciiMetadataValue>,
+}
 
 /// One turn: server CPU and wall time a call, in microseconds.
 #[derive(Clone, Copy)]
@@ -28,75 +42,130 @@ struct Turn {
     wall: f64,
 }
 
+/// The kinds of calls of one round, a turn each.
+#[derive(Clone, Copy)]
+struct Round {
+    bare: Turn,
+    empty: Turn,
+    check: Turn,
+    bare_jwt: Turn,
+    empty_jwt: Turn,
+}
+
 pub async fn measure(report: &mut Report) -> Outcome<()> {
     // Under a directory that PostgreSQL's own user may pass through.
     let directory = tempfile::Builder::new().prefix("portcullis-bench").tempdir_in("/tmp")?;
-    let data = directory.path().join("data");
-    let server = Child::start("serve", &[data.to_str().ok_or("no text")?])?;
-    let address = format!("http://{}", server.line);
-    let mut channels = Vec::new();
-    for _ in 0..CONNECTIONS {
-        channels.push(Endpoint::from_shared(address.clone())?.connect().await?);
-    }
-    let world = World::write(&channels[0]).await?;
+    let child = Child::start("wire", &[directory.path().to_str().ok_or("no text")?])?;
+    let [ours, demanding, bare, token] = child.line.split(' ').collect::<Vec<_>>()[..] else {
+        return Err(format!("the child printed `{}`", child.line).into());
+    };
+    let token: AsciiMetadataValue = format!("Bearer {token}").parse()?;
+    let token_bytes = token.as_bytes().len();
+    let ours = Server::connect(ours, None).await?;
+    let demanding = Server::connect(demanding, Some(token.clone())).await?;
+    let (bare, bare_jwt) =
+        (Server::connect(bare, None).await?, Server::connect(bare, Some(token)).await?);
+    let world = World::write(&ours.channels[0]).await?;
     // The first check has the organization loaded; this one sees everything, from memory.
-    world.warm(&channels[0]).await?;
-    let (mut empty, mut check) = (Vec::new(), Vec::new());
-    for pair in 0..=PAIRS {
-        let first = turn(&server, &channels, Call::Empty, &world).await?;
-        let second = turn(&server, &channels, Call::Check, &world).await?;
-        // The first pair warms up.
-        if pair > 0 {
-            empty.push(first);
-            check.push(second);
+    world.warm(&ours.channels[0]).await?;
+    let questions = (0..CONNECTIONS * STREAMS).map(|stream| world.questions(stream, CALLS_EACH));
+    let questions: Vec<Vec<CheckPermissionRequest>> = questions.collect();
+    if std::env::var("BENCH_CG").is_ok() {
+        let control = |arguments: &[&str]| {
+            let id = child.pid().to_string();
+            std::process::Command::new("callgrind_control").args(arguments).arg(id).output()
+        };
+        for (name, server, world) in [
+            ("bare", &bare, None),
+            ("empty", &ours, None),
+            ("check", &ours, Some(&questions[..])),
+            ("bare_jwt", &bare_jwt, None),
+            ("empty_jwt", &demanding, None),
+        ] {
+            server.turn(&child, world).await?;
+            control(&["--zero"])?;
+            server.turn(&child, world).await?;
+            control(&[&format!("--dump={name}")])?;
         }
+        return Ok(());
     }
-    let pairs = || empty.iter().zip(&check);
+    let mut rounds = Vec::new();
+    for _ in 0..=ROUNDS {
+        rounds.push(Round {
+            bare: bare.turn(&child, None).await?,
+            empty: ours.turn(&child, None).await?,
+            check: ours.turn(&child, Some(&questions[..])).await?,
+            bare_jwt: bare_jwt.turn(&child, None).await?,
+            empty_jwt: demanding.turn(&child, None).await?,
+        });
+    }
+    // The first warms up.
+    rounds.remove(0);
     report.note(&format!(
-        "{PAIRS} pairs of {CALLS} calls, {CONNECTIONS} connections x {STREAMS} streams; {} users, {} \
-         portfolios",
+        "{ROUNDS} rounds of {CALLS} calls of each kind, {CONNECTIONS} connections x {STREAMS} \
+         streams; {} users, {} portfolios; a token of {token_bytes} bytes",
         front_door::USERS,
         front_door::PORTFOLIOS,
     ));
-    report.samples("empty_cpu_us", empty.iter().map(|turn| turn.cpu).collect(), Goal::None);
-    report.samples("check_cpu_us", check.iter().map(|turn| turn.cpu).collect(), Goal::None);
-    let added = pairs().map(|(e, c)| c.cpu - e.cpu).collect();
-    report.samples("check_added_cpu_us", added, Goal::AtMost(3.0));
-    let throughput = pairs().map(|(e, c)| e.wall / c.wall).collect();
-    report.samples("check_throughput_over_empty", throughput, Goal::AtLeast(0.85));
+    tell(report, &rounds);
     Ok(())
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum Call {
-    Empty,
-    Check,
+fn tell(report: &mut Report, rounds: &[Round]) {
+    let each = |figure: fn(&Round) -> f64| rounds.iter().map(figure).collect::<Vec<f64>>();
+    report.samples("bare_cpu_us", each(|it| it.bare.cpu), Goal::None);
+    report.samples("empty_cpu_us", each(|it| it.empty.cpu), Goal::None);
+    report.samples("check_cpu_us", each(|it| it.check.cpu), Goal::None);
+    report.samples("bare_jwt_cpu_us", each(|it| it.bare_jwt.cpu), Goal::None);
+    report.samples("empty_jwt_cpu_us", each(|it| it.empty_jwt.cpu), Goal::None);
+    let added = each(|it| it.check.cpu - it.empty.cpu);
+    report.samples("check_added_cpu_us", added, Goal::AtMost(3.0));
+    let stack = each(|it| it.empty.cpu / it.bare.cpu);
+    report.samples("stack_over_bare_tonic", stack, Goal::AtMost(1.25));
+    let stack = each(|it| it.empty_jwt.cpu / it.bare_jwt.cpu);
+    report.samples("stack_over_bare_tonic_jwt", stack, Goal::AtMost(1.35));
+    let throughput = each(|it| it.empty.wall / it.check.wall);
+    report.samples("check_throughput_over_empty", throughput, Goal::AtLeast(0.85));
 }
 
-async fn turn(server: &Child, channels: &[Channel], call: Call, world: &World) -> Outcome<Turn> {
-    let (cpu, began) = (server.cpu()?, Instant::now());
-    let each = CALLS / (CONNECTIONS * STREAMS);
-    let mut streams = tokio::task::JoinSet::new();
-    for stream in 0..CONNECTIONS * STREAMS {
-        let channel = channels[stream % CONNECTIONS].clone();
-        let questions = world.questions(stream, each);
-        streams.spawn(async move {
-            match call {
-                Call::Empty => empty::call(channel, each).await,
-                Call::Check => {
-                    let mut client = PolicyServiceClient::new(channel);
-                    for question in questions {
-                        client.check_permission(question).await?;
-                    }
-                    Ok(())
-                }
-            }
-        });
+impl Server {
+    async fn connect(address: &str, token: Option<AsciiMetadataValue>) -> Outcome<Self> {
+        let mut channels = Vec::new();
+        for _ in 0..CONNECTIONS {
+            channels.push(Endpoint::from_shared(format!("http://{address}"))?.connect().await?);
+        }
+        Ok(Self { channels, token })
     }
-    while let Some(ended) = streams.join_next().await {
-        ended??;
+
+    /// Empty calls; checks, if the questions of each stream are given.
+    async fn turn(
+        &self,
+        child: &Child,
+        questions: Option<&[Vec<CheckPermissionRequest>]>,
+    ) -> Outcome<Turn> {
+        let mut streams = Vec::new();
+        for stream in 0..CONNECTIONS * STREAMS {
+            let channel = self.channels[stream % CONNECTIONS].clone();
+            let token = self.token.clone();
+            streams.push(match questions {
+                None => empty::call(channel, token, CALLS_EACH).boxed(),
+                Some(questions) => ask(channel, questions[stream].clone()).boxed(),
+            });
+        }
+        let (cpu, began) = (child.cpu()?, Instant::now());
+        let mut streams: JoinSet<Outcome<()>> = streams.into_iter().collect();
+        while let Some(ended) = streams.join_next().await {
+            ended??;
+        }
+        let wall = began.elapsed().as_nanos() as f64 / 1_000.0 / CALLS as f64;
+        Ok(Turn { cpu: (child.cpu()? - cpu) as f64 / 1_000.0 / CALLS as f64, wall })
     }
-    let calls = (each * CONNECTIONS * STREAMS) as f64;
-    let wall = began.elapsed().as_nanos() as f64 / 1_000.0 / calls;
-    Ok(Turn { cpu: (server.cpu()? - cpu) as f64 / 1_000.0 / calls, wall })
+}
+
+async fn ask(channel: Channel, questions: Vec<CheckPermissionRequest>) -> Outcome<()> {
+    let mut client = PolicyServiceClient::new(channel);
+    for question in questions {
+        client.check_permission(question).await?;
+    }
+    Ok(())
 }

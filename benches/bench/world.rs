@@ -204,7 +204,7 @@ fn distinct(count: usize, draw: impl Fn(usize) -> usize) -> Vec<usize> {
 /// The `n`th number below `below` that belongs to something.
 pub fn pick(kind: u64, of: usize, n: usize, below: usize) -> usize {
     let drawn = mix(mix(mix(kind) ^ of as u64) ^ n as u64);
-    (u128::from(drawn) * below as u128 >> 64) as usize
+    ((u128::from(drawn) * below as u128) >> 64) as usize
 }
 
 /// Mixes the bits of a number (the finalizer of splitmix64).

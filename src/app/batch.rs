@@ -8,7 +8,7 @@ use crate::cache::Requirement;
 use crate::domain::refusal::Refusal;
 use crate::domain::revision::Token;
 use crate::domain::{PortfolioId, Subject, Timestamp};
-use crate::policy::{Decision, Query};
+use crate::policy::{self, Decision, Query};
 
 /// Many questions, answered at one position.
 #[derive(Clone, Debug)]
@@ -54,6 +54,13 @@ impl App {
         context: &Context,
         request: &BatchCheckPermissions,
     ) -> Result<BatchChecked, Error> {
+        // As a rule memory has all that is asked about.
+        let memory = self.memory(context, &request.requirement, &[]).await?;
+        if let Some(outcomes) = decide_all(&memory, request, Unknown::IsLookedUp)? {
+            return Ok(answer(&memory, outcomes));
+        }
+        // Before anything is said to be unknown, it is looked up; all else is decided again, at the
+        // position at which that was found or not.
         let items = || request.items.iter().flatten();
         let permissions: BTreeSet<&str> = items().map(|item| item.permission.as_ref()).collect();
         let portfolios: BTreeSet<&PortfolioId> = items().map(|item| &item.portfolio).collect();
@@ -61,33 +68,61 @@ impl App {
         let portfolios: Vec<&PortfolioId> = portfolios.into_iter().collect();
         let memory =
             self.memory_about(context, &request.requirement, &permissions, &portfolios).await?;
-        let at = instant(request.at, memory.now)?;
-        let mut hints = MOST_HINTS;
-        let decide = |item: &Result<BatchCheckItem, Refusal>| {
-            let item = item.as_ref().map_err(Refusal::clone)?;
-            decide(&memory, item, at, &mut hints)
-        };
-        let outcomes = request.items.iter().map(decide).collect();
-        memory.count_decisions(request.items.len());
-        Ok(BatchChecked { outcomes, token: memory.token })
+        let outcomes = decide_all(&memory, request, Unknown::IsTold { hints: MOST_HINTS })?;
+        Ok(answer(&memory, outcomes.unwrap_or_default()))
     }
 }
 
 /// For how many unknown names the nearest known one is looked for, which takes long.
 const MOST_HINTS: usize = 16;
 
+/// What becomes of a permission or a portfolio that memory does not have, for the asker's eyes.
+enum Unknown {
+    /// It ends the attempt: nothing is decided.
+    IsLookedUp,
+    /// It is the outcome of its question; for this many names with the nearest known one.
+    IsTold { hints: usize },
+}
+
+fn answer(memory: &Memory, outcomes: Vec<Result<Decision, Refusal>>) -> BatchChecked {
+    memory.count_decisions(outcomes.len());
+    BatchChecked { outcomes, token: memory.token.clone() }
+}
+
+/// Every outcome; none if there is something to be looked up first.
+fn decide_all(
+    memory: &Memory,
+    request: &BatchCheckPermissions,
+    mut unknown: Unknown,
+) -> Result<Option<Vec<Result<Decision, Refusal>>>, Refusal> {
+    let at = instant(request.at, memory.now)?;
+    let mut outcomes = Vec::with_capacity(request.items.len());
+    for item in &request.items {
+        let decide = |item| decide(memory, item, at, &mut unknown);
+        let Some(outcome) = item.as_ref().map_or_else(|it| Some(Err(it.clone())), decide) else {
+            return Ok(None);
+        };
+        outcomes.push(outcome);
+    }
+    Ok(Some(outcomes))
+}
+
+/// The outcome of one question; none if there is something to be looked up first.
 fn decide(
     memory: &Memory,
     item: &BatchCheckItem,
     at: Timestamp,
-    hints: &mut usize,
-) -> Result<Decision, Refusal> {
+    unknown: &mut Unknown,
+) -> Option<Result<Decision, Refusal>> {
     let asker = memory.asker_about(&item.portfolio);
     if asker.global.permission(&item.permission).is_none() {
-        if *hints == 0 {
-            return Err(unknown_permission(&item.permission, None));
+        match unknown {
+            Unknown::IsLookedUp => return None,
+            Unknown::IsTold { hints: 0 } => {
+                return Some(Err(unknown_permission(&item.permission, None)));
+            }
+            Unknown::IsTold { hints } => *hints -= 1,
         }
-        *hints -= 1;
     }
     let query = Query {
         subject: &item.subject,
@@ -96,5 +131,7 @@ fn decide(
         author: item.author.as_ref(),
         at,
     };
-    asker.decide(&query, &item.portfolio).map_err(Refusal::from)
+    let outcome = asker.decide(&query, &item.portfolio).map_err(Refusal::from);
+    let unseen = matches!(&outcome, Ok(it) if it.reason == policy::Reason::PortfolioUnknown);
+    if unseen && matches!(unknown, Unknown::IsLookedUp) { None } else { Some(outcome) }
 }

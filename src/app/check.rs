@@ -57,14 +57,17 @@ impl App {
     ) -> Result<Checked, Error> {
         let path = match self.cache.at_least(&request.requirement, context.deadline).await {
             Freshness::Cold(ColdCause::ForeignEpoch) => Path::ForeignEpoch,
-            Freshness::Cold(ColdCause::Stale) => return self.check_stale(context, request).await,
+            Freshness::Cold(ColdCause::Stale) => {
+                return Box::pin(self.check_stale(context, request)).await;
+            }
             Freshness::Cold(_) => Path::Cold,
             Freshness::Warm(world) => match self.check_warm(context, request, &world)? {
                 Some(checked) => return Ok(checked),
                 None => Path::Cold,
             },
         };
-        self.check_cold(context, request, path).await
+        // In a box, for what it needs is large, and a warm check would carry the room for it.
+        Box::pin(self.check_cold(context, request, path)).await
     }
 
     /// Decides from memory; none if it lacks the portfolio's organization or the permission.

@@ -160,7 +160,7 @@ impl Cache {
     /// instant it has told before.
     #[must_use]
     pub fn now(&self, world: &World) -> Timestamp {
-        let now = world.time_at(self.0.clock.read()).0;
+        let now = world.time_at(self.0.clock.monotonic()).0;
         let latest = &self.0.latest;
         // Reading first keeps the line shared between the cores except once a millisecond.
         let told = latest.load(Ordering::Relaxed);

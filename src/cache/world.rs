@@ -26,9 +26,9 @@ pub struct World {
     global: Arc<Global>,
     /// What the global facts take.
     global_bytes: usize,
-    pub(super) organizations: imbl::HashMap<OrganizationId, Loaded>,
+    pub(super) organizations: ById<OrganizationId, Loaded>,
     /// Whose each portfolio of a loaded organization is.
-    pub(super) routes: imbl::HashMap<PortfolioId, OrganizationId>,
+    pub(super) routes: ById<PortfolioId, OrganizationId>,
     /// What the snapshots of all organizations take, kept in step.
     snapshot_bytes: usize,
     /// The organizations whose last load failed, or found no room.
@@ -40,6 +40,11 @@ pub struct World {
     /// The number of the round that published it.
     pub(super) round: u64,
 }
+
+/// A persistent map, with a hash that every look-up can afford. It is seeded: clients choose ids,
+/// and must not choose which of them collide.
+pub(super) type ById<K, V> =
+    imbl::GenericHashMap<K, V, foldhash::fast::RandomState, imbl::shared_ptr::DefaultSharedPtr>;
 
 /// An organization in memory.
 #[derive(Clone, Debug)]
@@ -72,8 +77,8 @@ impl World {
             position: Position::default(),
             global: Arc::default(),
             global_bytes: 0,
-            organizations: imbl::HashMap::new(),
-            routes: imbl::HashMap::new(),
+            organizations: ById::default(),
+            routes: ById::default(),
             snapshot_bytes: 0,
             resting: imbl::HashMap::new(),
             fresh_as_of: None,
@@ -143,9 +148,9 @@ impl World {
         self.fresh_as_of.is_some_and(|then| then.is_within(bound, now))
     }
 
-    /// The database's clock at a reading of ours, as far as this world knows.
-    pub(super) fn time_at(&self, reading: Reading) -> Timestamp {
-        Timestamp(millis(reading.monotonic).saturating_add(self.clock_offset))
+    /// The database's clock when our monotonic one says this, as far as this world knows.
+    pub(super) fn time_at(&self, monotonic: Duration) -> Timestamp {
+        Timestamp(millis(monotonic).saturating_add(self.clock_offset))
     }
 
     /// Corrects the offset by a poll that was sent at `before` and answered at `after`.

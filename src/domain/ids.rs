@@ -34,11 +34,19 @@ fn validate(text: &str) -> Result<(), InvalidId> {
     if text.len() > MAX_ID_BYTES {
         return Err(InvalidId::TooLong(text.len()));
     }
-    let accepted = |c: &char| c.is_ascii_alphanumeric() || "-_.@~+|:".contains(*c);
+    if text.bytes().all(is_accepted) {
+        return Ok(());
+    }
+    let accepted = |c: &char| u8::try_from(*c).is_ok_and(is_accepted);
     match text.chars().find(|c| !accepted(c)) {
         Some(c) => Err(InvalidId::Character(c)),
         None => Ok(()),
     }
+}
+
+fn is_accepted(byte: u8) -> bool {
+    let mark = matches!(byte, b'-' | b'_' | b'.' | b'@' | b'~' | b'+' | b'|' | b':');
+    byte.is_ascii_alphanumeric() || mark
 }
 
 macro_rules! id {

@@ -26,8 +26,6 @@ const OVERLOADS: &str = "portcullis_overload_refusals_total";
 const PATIENCE: u32 = 20;
 /// For how long, in bounds, no call is late when an overload has ended.
 const PAUSE: u32 = 4;
-/// Health and reflection: who asks how the server is has to be told when it is bad.
-const ALWAYS_ADMITTED: &str = "/grpc.";
 
 /// Decides which calls begin.
 ///
@@ -61,13 +59,10 @@ impl Admission {
         }
     }
 
-    /// Whether a call to `path` that arrived then begins now, before anything of it is looked at.
-    pub(super) fn admit(&self, path: &str, arrived: Instant, now: Instant) -> Result<(), Status> {
+    /// Whether a call that arrived then begins now, before anything of it is looked at.
+    pub(super) fn admit(&self, arrived: Instant, now: Instant) -> Result<(), Status> {
         let waited = now.saturating_duration_since(arrived);
-        if waited <= self.bound || path.starts_with(ALWAYS_ADMITTED) {
-            return Ok(());
-        }
-        if waited <= self.bound_of_late(now) {
+        if waited <= self.bound || waited <= self.bound_of_late(now) {
             return Ok(());
         }
         self.refusals.increment(1);
@@ -100,8 +95,6 @@ mod tests {
     use super::*;
 
     const BOUND: Duration = Duration::from_millis(5);
-    const CHECK: &str = "/portcullis.v1.PolicyService/CheckPermission";
-    const HEALTH: &str = "/grpc.health.v1.Health/Check";
 
     /// An admission, and a clock that the test turns.
     struct Queue {
@@ -124,26 +117,26 @@ mod tests {
         }
 
         /// Whether a call begins that has waited for so long.
-        fn admits(&self, path: &str, waited: u64) -> bool {
+        fn admits(&self, waited: u64) -> bool {
             let (now, waited) = (self.origin + self.now, Duration::from_millis(waited));
-            self.admission.admit(path, now - waited, now).is_ok()
+            self.admission.admit(now - waited, now).is_ok()
         }
 
         /// Calls are late for a tenth of a second, without a pause.
         fn overload(&mut self) {
             for _ in 0..10 {
-                assert!(self.pass(10).admits(CHECK, 20), "at {:?}", self.now);
+                assert!(self.pass(10).admits(20), "at {:?}", self.now);
             }
-            assert!(!self.pass(10).admits(CHECK, 20));
+            assert!(!self.pass(10).admits(20));
         }
     }
 
     #[test]
     fn a_burst_is_served_up_to_the_patience() {
         let queue = Queue::new();
-        assert!(queue.admits(CHECK, 0) && queue.admits(CHECK, 5));
-        assert!(queue.admits(CHECK, 6) && queue.admits(CHECK, 100));
-        assert!(!queue.admits(CHECK, 101));
+        assert!(queue.admits(0) && queue.admits(5));
+        assert!(queue.admits(6) && queue.admits(100));
+        assert!(!queue.admits(101));
     }
 
     #[test]
@@ -151,10 +144,10 @@ mod tests {
         let mut queue = Queue::new();
         queue.overload();
         for waited in [6, 7, 100, 10_000] {
-            assert!(!queue.admits(CHECK, waited), "{waited}");
+            assert!(!queue.admits(waited), "{waited}");
         }
-        assert!(queue.admits(CHECK, 5) && queue.admits(CHECK, 0));
-        assert!(!queue.pass(20).admits(CHECK, 6), "it lasts as long as calls are late");
+        assert!(queue.admits(5) && queue.admits(0));
+        assert!(!queue.pass(20).admits(6), "it lasts as long as calls are late");
     }
 
     #[test]
@@ -162,9 +155,9 @@ mod tests {
         let mut queue = Queue::new();
         queue.overload();
         // Those in time neither prolong it nor end it.
-        assert!(queue.pass(20).admits(CHECK, 5));
-        assert!(!queue.admits(CHECK, 6));
-        assert!(queue.pass(21).admits(CHECK, 100));
+        assert!(queue.pass(20).admits(5));
+        assert!(!queue.admits(6));
+        assert!(queue.pass(21).admits(100));
         queue.pass(21).overload();
     }
 
@@ -172,16 +165,8 @@ mod tests {
     fn late_now_and_then_is_no_overload() {
         let mut queue = Queue::new();
         for _ in 0..100 {
-            assert!(queue.pass(21).admits(CHECK, 20));
+            assert!(queue.pass(21).admits(20));
         }
-    }
-
-    #[test]
-    fn health_is_never_refused() {
-        let mut queue = Queue::new();
-        queue.overload();
-        assert!(queue.admits(HEALTH, 10_000));
-        assert!(!queue.admits(CHECK, 10_000));
     }
 
     #[test]
@@ -189,7 +174,7 @@ mod tests {
         use tonic_types::StatusExt as _;
         let now = Instant::now();
         let arrived = now - Duration::from_secs(1);
-        let refused = Admission::new(Duration::ZERO, now).admit(CHECK, arrived, now).unwrap_err();
+        let refused = Admission::new(Duration::ZERO, now).admit(arrived, now).unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         let details = refused.get_error_details();
         assert_eq!(details.error_info().unwrap().reason, "OVERLOADED");

@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use prost::Message;
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
-use tonic::metadata::MetadataMap;
 use tonic::{Extensions, Request};
 use uuid::Uuid;
 
@@ -16,10 +15,11 @@ use crate::domain::caller::{Actor, Caller, CallerKind, Principal};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::v1;
 
-/// Names the actor: `user:ann` or `service_account:ci`.
-pub(super) const ACTOR: &str = "portcullis-actor";
+/// Names the actor: `user:ann` or `service_account:ci`. A name that is ready to be looked up, as
+/// every call does.
+pub(super) static ACTOR: HeaderName = HeaderName::from_static("portcullis-actor");
 /// The client's deadline: at most eight digits and a unit.
-const TIMEOUT: &str = "grpc-timeout";
+static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// The longest request id, in bytes.
 const MAX_REQUEST_ID_BYTES: usize = 128;
 /// How much of the time a client waits is kept for the way of the answer, at the most.
@@ -36,7 +36,7 @@ pub(super) struct Arrival {
 impl Arrival {
     /// Of a call that comes now.
     pub(super) fn now(headers: &HeaderMap) -> Self {
-        let timeout = headers.get(TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
+        let timeout = headers.get(&TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         Self { time: Instant::now(), timeout }
     }
 
@@ -50,6 +50,14 @@ impl Arrival {
         let timeout = self.timeout.map_or(most, |given| given.min(most));
         self.time + timeout.saturating_sub((timeout / 10).min(RETURN_TIME))
     }
+}
+
+/// What the layer found out about a call, among the request's extensions. A call that did not pass
+/// it has none, and is nobody's.
+#[derive(Clone, Debug)]
+pub(super) struct Admitted {
+    pub(super) caller: Caller,
+    pub(super) arrival: Arrival,
 }
 
 /// A request that writes: it can be known again by its id (BAD-3).
@@ -100,10 +108,7 @@ write_requests! {
 /// The context of a read, and its message.
 pub(super) fn read<T>(request: Request<T>, most: Duration) -> Result<(Context, T), Refusal> {
     let (metadata, extensions, message) = request.into_parts();
-    let deadline = deadline(&extensions, most);
-    let principal = principal(&metadata, extensions)?;
-    let context = Context { principal, deadline };
-    Ok((context, message))
+    Ok((context(metadata.as_ref(), &extensions, most)?, message))
 }
 
 /// The context of a write, and its message, now without the request id.
@@ -112,8 +117,7 @@ pub(super) fn write<T: WriteRequest>(
     most: Duration,
 ) -> Result<(WriteContext, T), Refusal> {
     let (metadata, extensions, mut message) = request.into_parts();
-    let deadline = deadline(&extensions, most);
-    let principal = principal(&metadata, extensions)?;
+    let Context { principal, deadline } = context(metadata.as_ref(), &extensions, most)?;
     let request_id = request_id(std::mem::take(message.request_id()))?;
     let context = WriteContext {
         fingerprint: fingerprint(&principal.actor, &message),
@@ -124,16 +128,20 @@ pub(super) fn write<T: WriteRequest>(
     Ok((context, message))
 }
 
-fn principal(metadata: &MetadataMap, mut extensions: Extensions) -> Result<Principal, Refusal> {
-    // Whom `authenticate` found to be calling. If it was not asked, nobody is: denied.
+fn context(
+    metadata: &HeaderMap,
+    extensions: &Extensions,
+    most: Duration,
+) -> Result<Context, Refusal> {
+    // Nobody was asked who calls: denied.
     let missing = || Refusal::new(Reason::CredentialMissing, "nobody knows who calls");
-    let caller = extensions.remove().ok_or_else(missing)?;
-    let actor = actor(metadata, &caller)?;
-    Ok(Principal { caller, actor })
+    let Admitted { caller, arrival } = extensions.get().ok_or_else(missing)?;
+    let principal = Principal { caller: caller.clone(), actor: actor(metadata, caller)? };
+    Ok(Context { principal, deadline: arrival.deadline(most) })
 }
 
 /// On whose behalf: a person's own, whatever a service says.
-fn actor(metadata: &MetadataMap, caller: &Caller) -> Result<Actor, Refusal> {
+fn actor(metadata: &HeaderMap, caller: &Caller) -> Result<Actor, Refusal> {
     let named = named_actor(metadata)?;
     let CallerKind::EndUser(person) = caller.kind() else {
         return Ok(named.unwrap_or(Actor::System));
@@ -148,8 +156,8 @@ fn actor(metadata: &MetadataMap, caller: &Caller) -> Result<Actor, Refusal> {
     }
 }
 
-fn named_actor(metadata: &MetadataMap) -> Result<Option<Actor>, Refusal> {
-    let mut values = metadata.get_all(ACTOR).iter();
+fn named_actor(metadata: &HeaderMap) -> Result<Option<Actor>, Refusal> {
+    let mut values = metadata.get_all(&ACTOR).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let malformed = |what: &str| {
         let message = format!(
@@ -195,12 +203,6 @@ fn fingerprint<T: WriteRequest>(actor: &Actor, message: &T) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// By when to answer. The layer notes when a call came; one that did not pass it came now.
-fn deadline(extensions: &Extensions, most: Duration) -> Instant {
-    let arrival = extensions.get::<Arrival>().copied();
-    arrival.unwrap_or_else(|| Arrival::now(&HeaderMap::new())).deadline(most)
-}
-
 /// Reads `grpc-timeout`, as the gRPC protocol defines it; malformed ones count as none.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let (number, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -223,14 +225,18 @@ fn parse_timeout(text: &str) -> Option<Duration> {
 mod tests {
     use super::*;
 
+    fn admitted() -> Admitted {
+        Admitted { caller: Caller::trusted(), arrival: Arrival::now(&HeaderMap::new()) }
+    }
+
     fn with_actor(values: &[&str]) -> Result<Actor, Refusal> {
         called_by(&Caller::trusted(), values)
     }
 
     fn called_by(caller: &Caller, values: &[&str]) -> Result<Actor, Refusal> {
-        let mut metadata = MetadataMap::new();
+        let mut metadata = HeaderMap::new();
         for value in values {
-            metadata.append(ACTOR, value.parse().unwrap());
+            metadata.append(&ACTOR, value.parse().unwrap());
         }
         actor(&metadata, caller)
     }
@@ -269,9 +275,9 @@ mod tests {
                 request_id: request_id.to_owned(),
                 user: user.to_owned(),
             });
-            request.extensions_mut().insert(Caller::trusted());
+            request.extensions_mut().insert(admitted());
             if let Some(actor) = actor {
-                request.metadata_mut().insert(ACTOR, actor.parse().unwrap());
+                request.metadata_mut().insert("portcullis-actor", actor.parse().unwrap());
             }
             write(request, Duration::from_secs(1)).unwrap().0
         };
@@ -284,7 +290,7 @@ mod tests {
         assert_ne!(generated.0.request_id, generated.1.request_id);
         let other = v1::ReactivateUserRequest { request_id: String::new(), user: "ann".to_owned() };
         let mut other = Request::new(other);
-        other.extensions_mut().insert(Caller::trusted());
+        other.extensions_mut().insert(admitted());
         let other = write(other, Duration::from_secs(1)).unwrap().0;
         assert_ne!(first.fingerprint, other.fingerprint);
     }
@@ -311,12 +317,11 @@ mod tests {
     fn the_time_before_a_call_is_read_is_the_clients_too() {
         let most = Duration::from_secs(10);
         let mut headers = HeaderMap::new();
-        headers.insert(TIMEOUT, "2S".parse().unwrap());
+        headers.insert(&TIMEOUT, "2S".parse().unwrap());
         let mut arrival = Arrival::now(&headers);
         arrival.time -= Duration::from_secs(1);
         let mut request = Request::new(());
-        request.extensions_mut().insert(Caller::trusted());
-        request.extensions_mut().insert(arrival);
+        request.extensions_mut().insert(Admitted { arrival, ..admitted() });
         let deadline = read(request, most).unwrap().0.deadline;
         assert_eq!(deadline, arrival.time + Duration::from_secs(2) - RETURN_TIME);
         arrival.timeout = None;

@@ -76,7 +76,7 @@ pub(super) fn page_query(group: &GroupId) -> String {
 
 /// The entries: what is wrong with one spoils it alone.
 pub(super) fn members(members: &[v1::Subject]) -> Vec<Result<Subject, Refusal>> {
-    let parse = |(at, member)| parse::subject(&format!("members[{at}]"), Some(member));
+    let parse = |(at, member)| parse::subject(format!("members[{at}]"), Some(member));
     members.iter().enumerate().map(parse).collect()
 }
 

@@ -5,13 +5,14 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures::FutureExt as _;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use foldhash::fast::RandomState;
+use futures::{FutureExt as _, poll};
+use http::{Extensions, HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::Frame;
 use metrics::{Counter, counter, describe_counter};
 use prost::Message as _;
@@ -26,7 +27,7 @@ use tower::{Layer, Service};
 use super::access::{self, Access};
 use super::admission::Admission;
 use super::code::name;
-use super::context::{ACTOR, Arrival};
+use super::context::{ACTOR, Admitted, Arrival};
 use super::{authenticate, status};
 use crate::authn::Authenticator;
 use crate::domain::caller::Caller;
@@ -48,7 +49,7 @@ pub(super) struct CallLayer {
 /// What all calls share.
 struct Calls {
     /// Our methods by path.
-    methods: HashMap<String, Method>,
+    methods: HashMap<String, Arc<Method>, RandomState>,
     /// The count of all others.
     others: Counter,
     max_message_bytes: usize,
@@ -59,8 +60,19 @@ struct Calls {
 }
 
 struct Method {
+    path: String,
     access: &'static Access,
     successes: Counter,
+}
+
+/// What is called, as far as its path says.
+enum Called {
+    /// A method of ours.
+    Ours(Arc<Method>),
+    /// Health and reflection, which answer to anybody; all that stream are among them.
+    Open,
+    /// A method that nobody has, or of the services that are served beside ours.
+    Other,
 }
 
 /// A service with [`CallLayer`] around it.
@@ -81,7 +93,7 @@ impl CallLayer {
         let success = |path: String| {
             let successes = counter!(REQUESTS, "method" => path.clone(), "code" => name(Code::Ok));
             let access = access::of(&path);
-            (path, Method { access, successes })
+            (path.clone(), Arc::new(Method { path, access, successes }))
         };
         let methods = methods().into_iter().map(success).collect();
         let others = counter!(REQUESTS, "method" => "other", "code" => "");
@@ -128,22 +140,20 @@ where
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let arrival = Arrival::now(request.headers());
-        request.extensions_mut().insert(arrival);
-        let uri = request.uri().clone();
         let calls = Arc::clone(&self.calls);
+        let called = calls.called(request.uri().path());
         // Who calls may take a moment to find out. The one that was found ready is used.
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
-            let begun = calls.admission.admit(uri.path(), arrival.time(), Instant::now());
-            if let Err(overloaded) = begun {
-                return Ok(calls.finish(uri.path(), overloaded.into_http()));
+            if let Err(overloaded) = calls.begin(&called, arrival) {
+                return Ok(calls.finish(&called, overloaded.into_http()));
             }
             // Nothing of a call survives its panic but what it shares with others: the pools,
             // which discard a connection inside a transaction, and what no call leaves half
             // changed.
             let answer = AssertUnwindSafe(async {
-                match calls.admit(&mut request, arrival).await {
+                match calls.admit(&mut request, arrival, &called).await {
                     Ok(()) => inner.call(request).await,
                     Err(refused) => Ok(refused.into_http()),
                 }
@@ -152,7 +162,7 @@ where
                 Ok(response) => response?,
                 Err(panic) => status::internal(&Panic(panic.as_ref())).into_http(),
             };
-            Ok(calls.finish(uri.path(), response))
+            Ok(calls.finish(&called, response))
         })
     }
 }
@@ -169,25 +179,67 @@ fn within_limit(metadata: &HeaderMap) -> Result<(), Refusal> {
 }
 
 impl Calls {
+    fn called(&self, path: &str) -> Called {
+        match self.methods.get(path) {
+            Some(method) => Called::Ours(Arc::clone(method)),
+            None if authenticate::is_open(path) => Called::Open,
+            None => Called::Other,
+        }
+    }
+
+    /// Whether the call begins at all. Health and reflection always do: who asks how the server is
+    /// has to be told when it is bad.
+    fn begin(&self, called: &Called, arrival: Arrival) -> Result<(), Status> {
+        match called {
+            Called::Open => Ok(()),
+            Called::Ours(_) | Called::Other => self.admission.admit(arrival.time(), Instant::now()),
+        }
+    }
+
     /// Finds out who calls, and whether they may call this at all. Nothing of the request's body
     /// has been looked at.
-    async fn admit(&self, request: &mut Request<Body>, arrival: Arrival) -> Result<(), Status> {
+    async fn admit(
+        &self,
+        request: &mut Request<Body>,
+        arrival: Arrival,
+        called: &Called,
+    ) -> Result<(), Status> {
         within_limit(request.headers())?;
-        // Keys may have to be fetched, for which a client need not have the time.
-        let admitted = authenticate::admit(&self.authenticator, request);
-        let admitted = timeout_at(arrival.deadline(MAX_ADMISSION), admitted).await;
-        admitted.map_err(|_| status::deadline_exceeded())??;
-        let Some(caller) = request.extensions().get::<Caller>() else { return Ok(()) };
-        // A method that nobody has, or of the services that are served beside ours.
-        let Some(method) = self.methods.get(request.uri().path()) else { return Ok(()) };
-        Ok(method.access.admit(caller, request.headers().contains_key(ACTOR))?)
+        if matches!(called, Called::Open) {
+            return Ok(());
+        }
+        let caller = self.caller(request.headers(), request.extensions(), arrival).await?;
+        if let Called::Ours(method) = called {
+            method.access.admit(&caller, request.headers().contains_key(&ACTOR))?;
+        }
+        request.extensions_mut().insert(Admitted { caller, arrival });
+        Ok(())
+    }
+
+    async fn caller(
+        &self,
+        headers: &HeaderMap,
+        connection: &Extensions,
+        arrival: Arrival,
+    ) -> Result<Caller, Status> {
+        let mut caller = pin!(authenticate::caller(&self.authenticator, headers, connection));
+        let known = match poll!(caller.as_mut()) {
+            // Nearly everybody is known at once, and needs no timer.
+            Poll::Ready(known) => known,
+            // Keys may have to be fetched, for which a client need not have the time.
+            Poll::Pending => timeout_at(arrival.deadline(MAX_ADMISSION), caller)
+                .await
+                .map_err(|_| status::deadline_exceeded())?,
+        };
+        Ok(known?)
     }
 
     /// Counts the call, and puts what the client gets into our terms.
-    fn finish(&self, path: &str, response: Response<Body>) -> Response<Body> {
-        let Some(Method { successes, .. }) = self.methods.get(path) else {
-            return self.other(path, response);
+    fn finish(&self, called: &Called, response: Response<Body>) -> Response<Body> {
+        let Called::Ours(method) = called else {
+            return self.other(called, response);
         };
+        let Method { path, successes, .. } = &**method;
         // No status in the headers: a message follows, and success after it.
         let Some(status) = response.extensions().get::<Status>() else {
             successes.increment(1);
@@ -201,7 +253,7 @@ impl Calls {
         };
         let code = ours.as_ref().map_or(status.code(), Status::code);
         tracing::debug!(rpc.method = path, rpc.code = name(code), "a call failed");
-        counter!(REQUESTS, "method" => path.to_owned(), "code" => name(code)).increment(1);
+        counter!(REQUESTS, "method" => path.clone(), "code" => name(code)).increment(1);
         match ours {
             Some(status) => status.into_http(),
             None => response,
@@ -209,10 +261,10 @@ impl Calls {
     }
 
     /// Health, reflection, and methods that nobody has. Their paths are the clients' to invent, so
-    /// they are not counted one by one; all that stream are among them.
-    fn other(&self, path: &str, response: Response<Body>) -> Response<Body> {
+    /// they are not counted one by one.
+    fn other(&self, called: &Called, response: Response<Body>) -> Response<Body> {
         self.others.increment(1);
-        if !path.starts_with("/grpc.") {
+        if !matches!(called, Called::Open) {
             return response;
         }
         let stopping = self.stopping.clone().cancelled_owned();
@@ -310,6 +362,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn aut_2_nothing_but_health_and_reflection_is_reached_without_a_credential() {
+        let demanding = Authenticator::demanding(None, None, None);
+        let admission = Admission::new(Duration::from_secs(60), Instant::now());
+        let layer = CallLayer::new(1_000, demanding, admission, CancellationToken::new());
+        for (path, reached) in
+            [("/grpc.health.v1.Health/Check", true), (CHECK, false), ("/x", false)]
+        {
+            let service = layer.layer(service_fn(async |request: Request<Body>| {
+                assert!(request.extensions().get::<Admitted>().is_none(), "nobody calls");
+                Ok::<_, Infallible>(Response::new(Body::empty()))
+            }));
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            let response = service.oneshot(request).await.unwrap();
+            let code = Status::from_header_map(response.headers()).map(|status| status.code());
+            assert_eq!(code, (!reached).then_some(Code::Unauthenticated), "{path}");
+        }
+    }
+
+    #[tokio::test]
     async fn bad_1_what_tonic_cannot_read_is_the_clients_mistake() {
         let undecodable = call(CHECK, || Status::internal("no message").into_http()).await;
         assert_eq!(reason(&undecodable).0, Code::InvalidArgument);
@@ -323,11 +394,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_call_reaches_knows_when_it_came() {
+    async fn what_a_call_reaches_knows_who_calls_and_when_it_came() {
         let answer = || Response::new(Body::empty());
         let layer = layer(Duration::from_secs(60));
         let service = layer.layer(service_fn(move |request: Request<Body>| async move {
-            assert!(request.extensions().get::<Arrival>().is_some());
+            assert!(request.extensions().get::<Admitted>().is_some());
             Ok::<_, Infallible>(answer())
         }));
         let request = Request::builder().uri(CHECK).body(Body::empty()).unwrap();

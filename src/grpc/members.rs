@@ -127,10 +127,10 @@ fn member_spec(at: usize, spec: &v1::MemberSpec) -> Result<MemberSpec, Refusal> 
             let wrong = |error| Refusal::field_because(Reason::InvalidEmail, field("email"), error);
             return Email::parse(email).map(MemberSpec::Email).map_err(wrong);
         }
-        Some(Kind::User(id)) => parse::id(&field("user"), id).map(Subject::User),
-        Some(Kind::Group(id)) => parse::id(&field("group"), id).map(Subject::Group),
+        Some(Kind::User(id)) => parse::id(field("user"), id).map(Subject::User),
+        Some(Kind::Group(id)) => parse::id(field("group"), id).map(Subject::Group),
         Some(Kind::ServiceAccount(id)) => {
-            parse::id(&field("service_account"), id).map(Subject::ServiceAccount)
+            parse::id(field("service_account"), id).map(Subject::ServiceAccount)
         }
         None => {
             let description = "must name a user, a group, a service account or an e-mail address";

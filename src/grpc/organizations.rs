@@ -193,7 +193,7 @@ where
     }
     let mut ids = BTreeSet::new();
     for (at, id) in given.iter().enumerate() {
-        ids.extend(violations.check(parse::id(&format!("{field}[{at}]"), id)));
+        ids.extend(violations.check(parse::id(format!("{field}[{at}]"), id)));
     }
     ids.into_iter().collect()
 }

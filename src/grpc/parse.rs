@@ -3,6 +3,7 @@
 //! A parser looks at every field before it answers, so that a client is told of all of them at
 //! once (BAD-1).
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use serde::de::DeserializeOwned;
@@ -59,13 +60,16 @@ impl Violations {
     }
 }
 
-/// An id that must be there.
-pub(super) fn id<T: FromStr<Err = InvalidId>>(field: &str, text: &str) -> Result<T, Refusal> {
-    text.parse().map_err(|error| Refusal::field(field, error))
+/// An id that must be there. Here and below, a field is written out only where it is refused.
+pub(super) fn id<T>(field: impl Display, text: &str) -> Result<T, Refusal>
+where
+    T: FromStr<Err = InvalidId>,
+{
+    text.parse().map_err(|error| Refusal::field(field.to_string(), error))
 }
 
 /// An id that may be left out.
-pub(super) fn optional_id<T>(field: &str, text: &str) -> Result<Option<T>, Refusal>
+pub(super) fn optional_id<T>(field: impl Display, text: &str) -> Result<Option<T>, Refusal>
 where
     T: FromStr<Err = InvalidId>,
 {
@@ -73,11 +77,17 @@ where
 }
 
 /// A subject that must be there.
-pub(super) fn subject(field: &str, subject: Option<&v1::Subject>) -> Result<Subject, Refusal> {
+pub(super) fn subject(
+    field: impl Display,
+    subject: Option<&v1::Subject>,
+) -> Result<Subject, Refusal> {
     use v1::subject::Kind;
     let wrong = |kind, error: InvalidId| Refusal::field(format!("{field}.{kind}"), error);
     match subject.and_then(|v1::Subject { kind }| kind.as_ref()) {
-        None => Err(Refusal::field(field, "must name a user, a group or a service account")),
+        None => {
+            let description = "must name a user, a group or a service account";
+            Err(Refusal::field(field.to_string(), description))
+        }
         Some(Kind::User(id)) => id.parse().map(Subject::User).map_err(|error| wrong("user", error)),
         Some(Kind::Group(id)) => {
             id.parse().map(Subject::Group).map_err(|error| wrong("group", error))
@@ -122,12 +132,12 @@ pub(super) fn optional_display_name(
 }
 
 /// A type: empty, or shaped as an id but shorter.
-pub(super) fn type_name(field: &str, text: String) -> Result<String, Refusal> {
-    let Some(id) = optional_id::<UserId>(field, &text)? else { return Ok(text) };
+pub(super) fn type_name(field: impl Display, text: String) -> Result<String, Refusal> {
+    let Some(id) = optional_id::<UserId>(&field, &text)? else { return Ok(text) };
     let bytes = id.as_str().len();
     if bytes > MAX_TYPE_BYTES {
         let description = format!("is {bytes} bytes long; at most {MAX_TYPE_BYTES} are accepted");
-        return Err(Refusal::field(field, description));
+        return Err(Refusal::field(field.to_string(), description));
     }
     Ok(text)
 }

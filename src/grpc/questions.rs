@@ -1,5 +1,6 @@
 //! The questions of `PolicyService`, from the wire.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use super::parse::{self, Violations};
@@ -73,7 +74,7 @@ pub(super) fn batch(
     violations.finish((|| {
         let permission = permission?.map(Arc::from);
         let shared = Shared { subject: subject?, permission, portfolio: portfolio? };
-        let item = |(index, item)| batch_item(&format!("items[{index}]"), item, &shared);
+        let item = |(index, item)| batch_item(format_args!("items[{index}]"), item, &shared);
         Some(BatchCheckPermissions {
             items: items.into_iter().enumerate().map(item).collect(),
             requirement: requirement?,
@@ -83,7 +84,7 @@ pub(super) fn batch(
 }
 
 fn batch_item(
-    path: &str,
+    path: impl Display,
     item: v1::BatchCheckItem,
     shared: &Shared,
 ) -> Result<BatchCheckItem, Refusal> {
@@ -96,18 +97,18 @@ fn batch_item(
     };
     let mut violations = Violations::default();
     let subject = violations.check(match (subject, &shared.subject) {
-        (Some(subject), _) => parse::subject(&format!("{path}.subject"), Some(&subject)),
+        (Some(subject), _) => parse::subject(format_args!("{path}.subject"), Some(&subject)),
         (None, shared) => shared.clone().ok_or_else(|| missing("subject")),
     });
     let permission = violations.check(match (permission, &shared.permission) {
         (own, shared) if own.is_empty() => shared.clone().ok_or_else(|| missing("permission")),
-        (own, _) => self::permission(&format!("{path}.permission"), own).map(Arc::from),
+        (own, _) => self::permission(format_args!("{path}.permission"), own).map(Arc::from),
     });
     let portfolio = violations.check(match (portfolio, &shared.portfolio) {
         (own, shared) if own.is_empty() => shared.clone().ok_or_else(|| missing("portfolio")),
-        (own, _) => parse::id(&format!("{path}.portfolio"), &own),
+        (own, _) => parse::id(format_args!("{path}.portfolio"), &own),
     });
-    let author = violations.check(author(&format!("{path}.item"), item));
+    let author = violations.check(author(format_args!("{path}.item"), item));
     violations.finish((|| {
         Some(BatchCheckItem {
             subject: subject?,
@@ -243,29 +244,29 @@ pub(super) fn bound(method: &str, actor: &Actor, at: Option<Timestamp>, parts: &
 }
 
 /// Whether the catalogue has it is for the decider to say; this only keeps nonsense away.
-fn permission(field: &str, name: String) -> Result<String, Refusal> {
+fn permission(field: impl Display, name: String) -> Result<String, Refusal> {
     if name.is_empty() {
-        return Err(Refusal::field(field, "must not be empty; write `noun.verb`"));
+        return Err(Refusal::field(field.to_string(), "must not be empty; write `noun.verb`"));
     }
     if name.len() > MAX_PERMISSION_BYTES || name.chars().any(char::is_control) {
         let description =
             format!("must be at most {MAX_PERMISSION_BYTES} bytes, without control characters");
-        return Err(Refusal::field(field, description));
+        return Err(Refusal::field(field.to_string(), description));
     }
     Ok(name)
 }
 
 /// The author is all that decides as yet; the rest of the reference is only looked over.
-fn author(path: &str, item: Option<v1::ItemReference>) -> Result<Option<Subject>, Refusal> {
+fn author(path: impl Display, item: Option<v1::ItemReference>) -> Result<Option<Subject>, Refusal> {
     let Some(v1::ItemReference { r#type, id, author }) = item else { return Ok(None) };
     let mut violations = Violations::default();
     if r#type.is_empty() && !id.is_empty() {
         let missing = Refusal::field(format!("{path}.type"), "must be given where an id is");
         violations.check::<()>(Err(missing));
     }
-    violations.check(parse::type_name(&format!("{path}.type"), r#type));
-    violations.check(parse::optional_id::<UserId>(&format!("{path}.id"), &id));
-    let author = author.map(|author| parse::subject(&format!("{path}.author"), Some(&author)));
+    violations.check(parse::type_name(format_args!("{path}.type"), r#type));
+    violations.check(parse::optional_id::<UserId>(format_args!("{path}.id"), &id));
+    let author = author.map(|author| parse::subject(format_args!("{path}.author"), Some(&author)));
     let author = violations.check(author.transpose());
     violations.finish(author)
 }

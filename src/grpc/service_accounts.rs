@@ -39,8 +39,8 @@ fn entry(
     let v1::ServiceAccount { id, organization, display_name, status } = account;
     let field = |name: &str| format!("service_accounts[{at}].{name}");
     let mut violations = Violations::default();
-    let id = violations.check(parse::optional_id(&field("id"), &id));
-    let organization = violations.check(parse::id(&field("organization"), &organization));
+    let id = violations.check(parse::optional_id(field("id"), &id));
+    let organization = violations.check(parse::id(field("organization"), &organization));
     let name = field("display_name");
     let name = parse::display_name(&name, display_name, limits.max_string_bytes);
     let display_name = violations.check(name);

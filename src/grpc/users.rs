@@ -47,7 +47,7 @@ fn entry(at: usize, user: v1::User, limits: &Limits) -> Result<UpsertUser, Refus
     } = user;
     let field = |name: &str| format!("users[{at}].{name}");
     let mut violations = Violations::default();
-    let id = violations.check(parse::optional_id(&field("id"), &id));
+    let id = violations.check(parse::optional_id(field("id"), &id));
     let email = Email::parse(&email)
         .map_err(|error| Refusal::field_because(Reason::InvalidEmail, field("email"), error));
     let email = violations.check(email);
@@ -58,7 +58,7 @@ fn entry(at: usize, user: v1::User, limits: &Limits) -> Result<UpsertUser, Refus
         limits.max_string_bytes,
     ));
     let picture_uri = violations.check(self::picture_uri(&field("picture_uri"), picture_uri));
-    let home = parse::optional_id(&field("home_organization"), &home_organization);
+    let home = parse::optional_id(field("home_organization"), &home_organization);
     let home_organization = violations.check(home);
     violations.finish((|| {
         Some(UpsertUser {

@@ -109,7 +109,8 @@ impl Snapshot {
         self.edit(who, |party| {
             party.standing = standing;
             party.active = active;
-            party.link(&groups, &party.portfolios().to_vec());
+            let portfolios = party.portfolios().to_vec();
+            party.link(&groups, &portfolios);
         });
     }
 
@@ -151,8 +152,7 @@ impl Snapshot {
         let parents = |id: u32| Some(self.group(id)?.party.groups());
         let below = reachable(moved, children);
         let closure = |id: u32| {
-            let groups: Vec<u32> =
-                reachable(BTreeSet::from([id]), parents).into_iter().collect();
+            let groups: Vec<u32> = reachable(BTreeSet::from([id]), parents).into_iter().collect();
             (id, Closure::of(&groups))
         };
         let closures: Vec<(u32, Closure)> = below.into_iter().map(closure).collect();

@@ -149,10 +149,7 @@ impl<'a> Asked<'a> {
 
     /// The portfolios behind `after` on which anything may be allowed, in the order of their ids,
     /// and some on which nothing is.
-    pub(super) fn candidates(
-        &self,
-        after: Option<&PortfolioId>,
-    ) -> Walk<'a> {
+    pub(super) fn candidates(&self, after: Option<&PortfolioId>) -> Walk<'a> {
         let mut walk = Walk::begin(self.snapshot, after);
         if let Some(subject) = self.reached.as_ref().map(|reached| reached.subject) {
             let name = self.permission.name.as_str();

@@ -34,9 +34,9 @@ pub fn may_list(
 ) -> bool {
     let reached = listed_to(global, snapshot, subject);
     let portfolio = snapshot.portfolio(portfolio);
-    reached.zip(portfolio).is_some_and(|(reached, portfolio)| {
-        view_of(snapshot, &reached, portfolio, at).is_some()
-    })
+    reached
+        .zip(portfolio)
+        .is_some_and(|(reached, portfolio)| view_of(snapshot, &reached, portfolio, at).is_some())
 }
 
 /// Whether the subject is an active administrator of the organization (DIR-7).
@@ -44,7 +44,7 @@ pub fn may_list(
 pub fn is_administrator(global: &Global, snapshot: &Snapshot, subject: &Subject) -> bool {
     let resolved = snapshot.resolve(subject);
     !is_deactivated(global, subject, resolved)
-        && resolved.is_some_and(|found| found.is_administrator())
+        && resolved.is_some_and(super::snapshot::Resolved::is_administrator)
 }
 
 /// Whether the subject may create portfolios in the organization (DIR-8): site editors, and the

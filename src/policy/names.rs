@@ -115,7 +115,7 @@ impl<K: Eq + Hash> Names<K> {
     /// walks both tables from front to back.
     #[allow(clippy::cast_possible_truncation, reason = "less than the number of slots")]
     fn home(&self, hash: u64) -> usize {
-        (hash * self.slots.len() as u64 >> 32) as usize
+        ((hash * self.slots.len() as u64) >> 32) as usize
     }
 
     fn next(&self, place: usize) -> usize {

@@ -130,9 +130,7 @@ impl Closure {
 
     pub fn groups(&self) -> &[u32] {
         match self {
-            Self::Few { count, groups } => {
-                groups.get(..usize::from(*count)).unwrap_or_default()
-            }
+            Self::Few { count, groups } => groups.get(..usize::from(*count)).unwrap_or_default(),
             Self::Many(groups) => groups,
         }
     }

@@ -76,10 +76,9 @@ pub fn listed_portfolios(
 ) -> Excerpt<PortfolioRow> {
     let administers = subject.is_none_or(|subject| is_administrator(global, snapshot, subject));
     let is_wanted = |why: &View| match view {
-        None => true,
+        None | Some(View::Administered) => true,
         Some(View::Mine) => *why == View::Mine,
         Some(View::Organization) => *why != View::Mine,
-        Some(View::Administered) => true,
     };
     if view == Some(View::Administered) && !administers {
         return Excerpt { rows: Vec::new(), more: false };
@@ -106,6 +105,7 @@ struct Rows<'a> {
 }
 
 /// To whom portfolios are listed.
+#[allow(clippy::large_enum_variant, reason = "there is one for a whole list")]
 enum Viewer<'a> {
     System,
     Subject(Reached<'a>),
@@ -135,11 +135,7 @@ impl<'a> Rows<'a> {
 
     /// The portfolios behind `after` that may be listed, in the order of their ids, and some that
     /// are not.
-    fn candidates(
-        &self,
-        view: Option<View>,
-        after: Option<&PortfolioId>,
-    ) -> Walk<'a> {
+    fn candidates(&self, view: Option<View>, after: Option<&PortfolioId>) -> Walk<'a> {
         let mut walk = Walk::begin(self.snapshot, after);
         match &self.viewer {
             Viewer::Nobody => {}
@@ -272,8 +268,8 @@ pub fn unmanaged_portfolios(
     page: &Page<PortfolioId>,
 ) -> Excerpt<PortfolioId> {
     let portfolios = snapshot.portfolios_after(page.after.as_ref());
-    let unmanaged = portfolios
-        .filter(|(_, found)| managers(global, snapshot, found, lasts_at(at)).is_empty());
+    let unmanaged =
+        portfolios.filter(|(_, found)| managers(global, snapshot, found, lasts_at(at)).is_empty());
     Excerpt::of(unmanaged.map(|(id, _)| id.clone()), page.size)
 }
 

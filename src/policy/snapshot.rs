@@ -184,10 +184,7 @@ impl Snapshot {
 
     /// The groups of a subject, directly or not, a group's own number included: for each group it
     /// is directly in the closure of that.
-    pub(super) fn closures<'a>(
-        &'a self,
-        subject: Resolved<'a>,
-    ) -> impl Iterator<Item = &'a [u32]> {
+    pub(super) fn closures<'a>(&'a self, subject: Resolved<'a>) -> impl Iterator<Item = &'a [u32]> {
         let (own, groups) = match subject.id.as_group() {
             Some(group) => (Some(self.closure(group)), &[][..]),
             None => (None, subject.party.groups()),

@@ -196,11 +196,7 @@ impl Snapshot {
     }
 
     /// The organization access role, where the portfolio is open to this subject (VIS-2, VIS-3).
-    fn openness<'a>(
-        &'a self,
-        portfolio: &Portfolio,
-        subject: Resolved<'a>,
-    ) -> Option<Source<'a>> {
+    fn openness<'a>(&'a self, portfolio: &Portfolio, subject: Resolved<'a>) -> Option<Source<'a>> {
         if portfolio.visibility != Visibility::Open {
             return None;
         }

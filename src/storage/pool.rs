@@ -100,7 +100,7 @@ impl Storage {
     /// Whether most of the connections for reads are idle: work that can be left out may use one.
     #[must_use]
     pub fn has_reads_to_spare(&self) -> bool {
-        let Connections { pool, most } = &self.reads;
+        let Connections { pool, most, .. } = &self.reads;
         pool.state().idle_connections * 2 > *most
     }
 

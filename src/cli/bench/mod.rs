@@ -115,9 +115,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let told = sentence(arguments, lines.len());
     // Standard output is for what a program reads.
     if json {
-        output::remark(told)
+        output::remark(told);
     } else {
-        output::line(told)
+        output::line(told);
     }
     let Arguments { rate, warm_up, duration, max_in_flight, .. } = *arguments;
     let plan = Plan { rate, warm_up, duration, max_in_flight };

@@ -49,8 +49,11 @@ fn portfolio_fact() -> impl Strategy<Value = PortfolioFact> {
     let instant = || option::of((NOW - 2..NOW + 2).prop_map(Timestamp));
     let grants = vec((who(), select(ROLES.to_vec()), instant(), instant()), 0..4);
     (0..12, visibility, select(ROLES.to_vec()), grants).prop_map(|(n, visibility, role, grants)| {
-        let grant = |(subject, role, start_time, expire_time): (_, &str, _, _)| {
-            GrantFact { subject, role: role.parse().unwrap(), start_time, expire_time }
+        let grant = |(subject, role, start_time, expire_time): (_, &str, _, _)| GrantFact {
+            subject,
+            role: role.parse().unwrap(),
+            start_time,
+            expire_time,
         };
         PortfolioFact {
             id: format!("p{n}").parse().unwrap(),
@@ -110,10 +113,11 @@ impl Facts {
             });
             memberships.collect::<Vec<_>>()
         };
-        let portfolios = self.portfolios.values().cloned().map(|fact| FactsPart {
-            portfolios: vec![fact],
-            ..FactsPart::default()
-        });
+        let portfolios = self
+            .portfolios
+            .values()
+            .cloned()
+            .map(|fact| FactsPart { portfolios: vec![fact], ..FactsPart::default() });
         roles
             .chain(self.subjects.values().map(standing))
             .chain(self.subjects.values().flat_map(membership))
@@ -160,9 +164,8 @@ fn recount(snapshot: &Snapshot) {
         let people: Vec<u32> = people.into_iter().filter_map(Who::as_person).collect();
         let children: Vec<u32> = children.into_iter().filter_map(Who::as_group).collect();
         assert_eq!((&*group.members, &*group.children), (&*people, &*children));
-        let above = reachable(BTreeSet::from([number]), |id| {
-            Some(snapshot.group(id)?.party.groups())
-        });
+        let above =
+            reachable(BTreeSet::from([number]), |id| Some(snapshot.group(id)?.party.groups()));
         let closure: BTreeSet<u32> = snapshot.closure(number).iter().copied().collect();
         assert_eq!((closure.len(), &closure), (snapshot.closure(number).len(), &above));
     }
@@ -175,7 +178,10 @@ fn recount(snapshot: &Snapshot) {
         }
     }
     assert_eq!(snapshot.order.len(), snapshot.portfolios.iter().flatten().count());
-    assert_eq!(snapshot.shelves.iter().map(|(k, v)| (*k, v.clone())).collect::<BTreeMap<_, _>>(), shelves);
+    assert_eq!(
+        snapshot.shelves.iter().map(|(k, v)| (*k, v.clone())).collect::<BTreeMap<_, _>>(),
+        shelves
+    );
     let administrators = everybody().filter(|who| {
         who.as_person().is_some() && snapshot.party(*who).unwrap().standing.is_administrator()
     });
@@ -293,7 +299,9 @@ proptest! {
                 compiler.add(parts.swap_remove(index.index(parts.len())));
             }
         }
-        parts.into_iter().for_each(|part| compiler.add(part));
+        for part in parts {
+            compiler.add(part);
+        }
         let by_parts = compiler.finish(&global);
         recount(&by_parts);
         prop_assert_eq!(by_parts.bytes(), at_once.bytes());
@@ -344,10 +352,8 @@ fn a_large_world_is_found_again_and_a_change_leaves_the_old_one_alone() {
     assert_eq!(ask(&snapshot, 20_000, 0), Reason::SubjectUnknown);
     let moved = |n: usize| PortfolioFact { id: format!("p{n}").parse().unwrap(), ..on(n + 1) };
     let portfolios = (0..30_000).step_by(77).map(moved).map(|it| (it.id.clone(), Some(it)));
-    let changes = OrganizationChanges {
-        portfolios: portfolios.collect(),
-        ..OrganizationChanges::default()
-    };
+    let changes =
+        OrganizationChanges { portfolios: portfolios.collect(), ..OrganizationChanges::default() };
     let next = snapshot.apply(changes, &global);
     for n in 0..20_000 {
         let expected = if n % 77 == 0 { Reason::SubjectUnknown } else { Reason::DirectGrant };

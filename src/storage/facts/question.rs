@@ -181,6 +181,7 @@ impl Found {
 }
 
 impl Gathered {
+    #[allow(clippy::many_single_char_names, reason = "what a column holds depends on the row")]
     fn add(&mut self, row: Row, asked: Option<&PortfolioId>) -> Result<(), Error> {
         let (what, a, b, c, x, y, z, start, end, epoch, sequences) = row;
         let flag = |flag: Option<bool>| flag.unwrap_or_default();
