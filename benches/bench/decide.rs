@@ -171,8 +171,8 @@ impl Questions<'_> {
     }
 }
 
-/// How many questions of either kind are asked, one after the other: of ten million grants they read
-/// more than a processor's cache holds, so that it never helps more than it must.
+/// How many questions of either kind are asked, one after the other: of ten million grants they
+/// read more than a processor's cache holds, so that it never helps more than it must.
 const DRAWN: usize = 1 << 15;
 /// How many make a sample.
 const SAMPLE: usize = 1 << 7;

@@ -1,9 +1,9 @@
-//! Every figure that we claim, measured in one run: `make bench`, or `cargo bench -- decide cold` for
-//! some sections of it.
+//! Every figure that we claim, measured in one run: `make bench`, or `cargo bench -- decide cold`
+//! for some sections of it.
 //!
-//! A section is a file with a function `measure`; the rows that it reports are printed as they come,
-//! and written to `target/bench.json` at the end, name to number. What needs a process of its own (a
-//! server, a measured memory) is this same program, started again as a child.
+//! A section is a file with a function `measure`; the rows that it reports are printed as they
+//! come, and written to `target/bench.json` at the end, name to number. What needs a process of its
+//! own (a server, a measured memory) is this same program, started again as a child.
 
 #![allow(
     clippy::cast_possible_truncation,

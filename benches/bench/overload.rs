@@ -76,13 +76,14 @@ pub async fn measure(report: &mut Report) -> Outcome<()> {
     let (address, pid) = (format!("http://{}", server.line), server.pid());
     let (capacity, half, twice, growth) = on_core(0, move || load(address, pid)).await?;
     report.note(&format!(
-        "batches of {BATCH} checks, {CONNECTIONS} connections; one core serves {capacity:.0} calls/s",
+        "batches of {BATCH} checks, {CONNECTIONS} connections; one core serves {capacity:.0} a \
+         second",
     ));
     let refused = |measured: &Measured| measured.count(REFUSED);
     for (name, measured) in [("half", &half), ("twice", &twice)] {
         report.note(&format!(
-            "{name} of that for {} s: {:.0} calls/s offered, {} admitted, {} refused, {} not sent, {}; \
-             the client was late by {} ms (p99)",
+            "{name} of that for {} s: {:.0} a second offered, {} admitted, {} refused, {} not \
+             sent, {}; the client was late by {} ms (p99)",
             LOAD_FOR.as_secs(),
             measured.offered(),
             measured.count(ADMITTED),

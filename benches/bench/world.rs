@@ -1,6 +1,6 @@
 //! The generated world: 10 grants per user; 100 per portfolio, of which 20 to groups; every user in
-//! 10 groups, each below 3 ancestors. Everything is a function of its number, so that a world of any
-//! size is made part by part and never held, and every run asks the same questions.
+//! 10 groups, each below 3 ancestors. Everything is a function of its number, so that a world of
+//! any size is made part by part and never held, and every run asks the same questions.
 
 use portcullis::domain::access_settings::Visibility;
 use portcullis::domain::directory::Standing;

@@ -14,8 +14,8 @@ use crate::domain::permission::{Permission, PermissionName};
 /// longest permission name, so that a longer text costs nothing.
 const COMPARED_BYTES: usize = 128;
 
-/// The compiled global facts. Immutable and persistent: a clone or a change of statuses is cheap; the
-/// catalogue is short, and copied when it changes.
+/// The compiled global facts. Immutable and persistent: a clone or a change of statuses is cheap;
+/// the catalogue is short, and copied when it changes.
 #[derive(Clone, Debug, Default)]
 pub struct Global {
     permissions: Arc<HashMap<PermissionName, Permission, RandomState>>,

@@ -46,6 +46,8 @@ async fn an_overload_refuses_some_answers_the_others_and_leaves_nothing() {
     // The calls run on this one thread, and the last of them would wait for seconds.
     let server = TestServer::start_with(|config| {
         config.max_queue_delay = Duration::from_millis(5);
+        // However long the feed waits behind the calls: memory answers.
+        config.staleness_bound = Duration::from_secs(3_600);
     })
     .await;
     server.given().organization("acme").user("ann").portfolio("roadmap").owned_by("ann").await;
