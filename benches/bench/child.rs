@@ -39,18 +39,7 @@ pub struct Child {
 
 impl Child {
     pub fn start(role: &str, arguments: &[&str]) -> Outcome<Self> {
-        let wrap = std::env::var("BENCH_WRAP").unwrap_or_default();
-        let mut words = wrap.split_whitespace();
-        let exe = std::env::current_exe()?;
-        let mut command = match words.next() {
-            Some(program) => {
-                let mut command = Command::new(program);
-                command.args(words).arg(exe);
-                command
-            }
-            None => Command::new(exe),
-        };
-        let mut process = command
+        let mut process = Command::new(std::env::current_exe()?)
             .arg(FLAG)
             .arg(role)
             .args(arguments)

@@ -203,9 +203,6 @@ fn decisions(world: World, global: &Global, snapshot: &Snapshot, figures: &mut F
     figures.of_size("decide_allowed_ns", median(&allowed));
     figures.of_size("decide_denied_ns", median(&denied));
     figures.of_size("two_look_ups_ns", median(&look_ups));
-    for (n, v) in [("a", &allowed), ("d", &denied), ("l", &look_ups)] {
-        figures.of_size(&format!("Q25_{n}"), quantile(v, 0.25));
-    }
     let few: Vec<&Question> = yes[..32].iter().chain(&no[..32]).collect();
     let hot: Vec<f64> = (0..1_000).map(|_| per_call(&few, |it| it.ask(global, snapshot))).collect();
     figures.add(&format!("decide_ns_{}_hot", figures.size), median(&hot));

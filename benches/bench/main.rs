@@ -19,6 +19,7 @@
 
 mod batch;
 mod child;
+mod cold;
 mod database;
 mod decide;
 mod empty;
@@ -39,7 +40,8 @@ use report::Report;
 
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-const SECTIONS: &[&str] = &["wire", "batch", "decide", "load", "visible", "overload", "writes"];
+const SECTIONS: &[&str] =
+    &["wire", "batch", "decide", "cold", "load", "visible", "overload", "writes"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -65,6 +67,7 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
             "wire" => wire::measure(&mut report).await?,
             "batch" => batch::measure(&mut report).await?,
             "decide" => decide::measure(&mut report).await?,
+            "cold" => cold::measure(&mut report).await?,
             "load" => load::measure(&mut report).await?,
             "visible" => visible::measure(&mut report).await?,
             "overload" => overload::measure(&mut report).await?,

@@ -25,8 +25,8 @@ const CHAIN: usize = 4;
 /// Users for each chain of groups: each chain's first group has ten times as many members.
 const USERS_PER_CHAIN: usize = 20;
 
-/// An organization in which every user has 10 direct grants and is directly in 10 groups, each below
-/// 3 ancestors, and every portfolio has an owner and 100 grants, 20 of them to groups. All
+/// An organization in which every user has 10 direct grants and is directly in 10 groups, each
+/// below 3 ancestors, and every portfolio has an owner and 100 grants, 20 of them to groups. All
 /// portfolios are private, and everybody is at home.
 #[derive(Clone, Debug)]
 pub struct Stored {
@@ -58,21 +58,25 @@ impl Stored {
              INSERT INTO group_members (group_id, member_kind, member_id)
              SELECT '{organization}-group-' || (u * 7919 + j * 104729) % {chains},
                     'user', '{organization}-user-' || u
-             FROM generate_series(0::bigint, {users} - 1) AS u, generate_series(0, {GROUPS_PER_USER} - 1) AS j;
+             FROM generate_series(0::bigint, {users} - 1) AS u,
+                  generate_series(0, {GROUPS_PER_USER} - 1) AS j;
              {portfolio_rows}
              {INSERT_GRANTS}
              SELECT md5('{organization} user ' || k)::uuid,
-                    '{organization}-portfolio-' || (k * 7919 + (k / {portfolios}) * 104729) % {portfolios},
+                    '{organization}-portfolio-'
+                        || (k * 7919 + (k / {portfolios}) * 104729) % {portfolios},
                     '{organization}', 'user', '{organization}-user-' || k / {GRANTS_PER_USER},
                     CASE WHEN k < {portfolios} THEN 'manager'
                          ELSE (ARRAY['contributor', 'viewer', 'assessor'])[1 + k / 7 % 3] END,
-                    CASE WHEN k < {portfolios} THEN 'creation' ELSE 'hand' END, k < {portfolios}, now()
+                    CASE WHEN k < {portfolios} THEN 'creation' ELSE 'hand' END,
+                    k < {portfolios}, now()
              FROM generate_series(0::bigint, {portfolios}::bigint * {direct} - 1) AS k;
              {INSERT_GRANTS}
              SELECT md5('{organization} group ' || k)::uuid,
                     '{organization}-portfolio-' || k % {portfolios}, '{organization}', 'group',
                     '{organization}-group-' || (k * 7919 + (k / {portfolios}) * 104729) % {groups},
-                    (ARRAY['contributor', 'viewer', 'assessor'])[1 + k / 7 % 3], 'hand', false, now()
+                    (ARRAY['contributor', 'viewer', 'assessor'])[1 + k / 7 % 3], 'hand', false,
+                    now()
              FROM generate_series(0::bigint, {portfolios}::bigint * {GROUP_GRANTS} - 1) AS k;",
             users_and_groups = users_and_groups(organization, users, groups),
             portfolio_rows = portfolio_rows(organization, portfolios),
@@ -84,11 +88,6 @@ impl Stored {
     /// The id of a user.
     pub fn user(&self, number: usize) -> String {
         format!("{}-user-{number}", self.organization)
-    }
-
-    /// The id of a group.
-    pub fn group(&self, number: usize) -> String {
-        format!("{}-group-{number}", self.organization)
     }
 
     /// The id of a portfolio.
@@ -123,7 +122,8 @@ impl Crowd {
         let sql = format!(
             "{users_and_groups}
              INSERT INTO group_members (group_id, member_kind, member_id)
-             SELECT '{organization}-group-' || (c + {CROWDED}), 'group', '{organization}-group-' || c
+             SELECT '{organization}-group-' || (c + {CROWDED}), 'group',
+                    '{organization}-group-' || c
              FROM generate_series(0, {groups} - {CROWDED} - 1) AS c;
              INSERT INTO group_members (group_id, member_kind, member_id)
              SELECT '{organization}-group-' || c, 'user', '{organization}-user-' || u
@@ -155,8 +155,8 @@ const INSERT_GRANTS: &str = "INSERT INTO grants (id, portfolio, organization, su
 fn users_and_groups(organization: &str, users: usize, groups: usize) -> String {
     format!(
         "INSERT INTO users (id, email, display_name, picture_uri, home_organization, create_time)
-         SELECT '{organization}-user-' || u, 'user-' || u || '@{organization}.example', 'User ' || u,
-                '', '{organization}', now()
+         SELECT '{organization}-user-' || u, 'user-' || u || '@{organization}.example',
+                'User ' || u, '', '{organization}', now()
          FROM generate_series(0, {users} - 1) AS u;
          INSERT INTO groups (id, organization, display_name, create_time)
          SELECT '{organization}-group-' || g, '{organization}', 'Group ' || g, now()
@@ -168,8 +168,8 @@ fn portfolio_rows(organization: &str, portfolios: usize) -> String {
     format!(
         "INSERT INTO portfolios (id, organization, display_name, portfolio_type, visibility,
                                  organization_access_role, create_time, update_time, version)
-         SELECT '{organization}-portfolio-' || p, '{organization}', 'Portfolio ' || p, '', 'private',
-                'viewer', now(), now(), 1
+         SELECT '{organization}-portfolio-' || p, '{organization}', 'Portfolio ' || p, '',
+                'private', 'viewer', now(), now(), 1
          FROM generate_series(0, {portfolios} - 1) AS p;"
     )
 }

@@ -23,7 +23,7 @@ use super::{Outcome, empty};
 const CONNECTIONS: usize = 4;
 const STREAMS: usize = 16;
 /// Calls of one turn, over all streams.
-const CALLS: usize = if option_env!("BENCH_CG").is_some() { 2_048 } else { 20_480 };
+const CALLS: usize = 20_480;
 /// Calls of one stream in a turn.
 const CALLS_EACH: usize = CALLS / (CONNECTIONS * STREAMS);
 /// How often each kind of call has its turn.
@@ -70,25 +70,6 @@ pub async fn measure(report: &mut Report) -> Outcome<()> {
     world.warm(&ours.channels[0]).await?;
     let questions = (0..CONNECTIONS * STREAMS).map(|stream| world.questions(stream, CALLS_EACH));
     let questions: Vec<Vec<CheckPermissionRequest>> = questions.collect();
-    if std::env::var("BENCH_CG").is_ok() {
-        let control = |arguments: &[&str]| {
-            let id = child.pid().to_string();
-            std::process::Command::new("callgrind_control").args(arguments).arg(id).output()
-        };
-        for (name, server, world) in [
-            ("bare", &bare, None),
-            ("empty", &ours, None),
-            ("check", &ours, Some(&questions[..])),
-            ("bare_jwt", &bare_jwt, None),
-            ("empty_jwt", &demanding, None),
-        ] {
-            server.turn(&child, world).await?;
-            control(&["--zero"])?;
-            server.turn(&child, world).await?;
-            control(&[&format!("--dump={name}")])?;
-        }
-        return Ok(());
-    }
     let mut rounds = Vec::new();
     for _ in 0..=ROUNDS {
         rounds.push(Round {

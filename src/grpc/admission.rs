@@ -1,4 +1,4 @@
-//! Overload: which calls are not begun, because those before them have waited too long.
+//! Overload: which calls are not begun, because the processors have too much to do already.
 //!
 //! hyper hands a call to [`super::layer`] in the task of its connection, and lets a task of its own
 //! do it. So the time from the one to the first moment of the other is how long the call has stood
@@ -11,21 +11,37 @@
 //! for a while without a pause; until then they may wait as long as that while. What stands in the
 //! socket of a connection, unread, is not seen; but a connection is read again when the queue
 //! before it is done with, so it waits there no longer than the queue is long.
+//!
+//! *Heavy* calls are different: a batch is long, so it begins before all of it is there, and waits
+//! for its rest behind those before it, where nobody measures. So when no worker of the runtime has
+//! had a moment of rest for a while, only a few of them are under way at once, until hardly any has
+//! to be refused for that.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, counter, describe_counter};
-use tokio::time::Instant;
+use tokio::runtime::RuntimeMetrics;
+use tokio::time::{Instant, MissedTickBehavior, interval};
 use tonic::Status;
 
 use super::status;
 
 const OVERLOADS: &str = "portcullis_overload_refusals_total";
-/// How long, in bounds, calls are late before it is an overload, and may be until then.
+/// How long, in bounds, calls are late before it is an overload, and may be until then; and for how
+/// long none is when it has ended. A long queue comes to its connections in turns, and calls are
+/// late in bursts as far apart as it is long: a shorter pause would take that for its end.
 const PATIENCE: u32 = 20;
-/// For how long, in bounds, no call is late when an overload has ended.
-const PAUSE: u32 = 4;
+
+/// How many heavy calls are under way at once while the workers do not rest, for each of them:
+/// enough that none waits for work, and few enough that a call waits no longer than it is worth.
+const HEAVY_PER_WORKER: usize = 4;
+/// How often it is looked whether heavy calls are to be few, or may be many again.
+const LOOK: Duration = Duration::from_millis(10);
+/// How many looks in a row must say so.
+const LOOKS: u32 = 10;
+/// Few are enough for all that come if no more than one in so many is refused.
+const REFUSED_AT_MOST: u64 = 10;
 
 /// Decides which calls begin.
 ///
@@ -40,20 +56,36 @@ pub(super) struct Admission {
     since: AtomicU64,
     /// When the last of them was.
     last: AtomicU64,
+    /// Whether heavy calls are to be few.
+    few: AtomicBool,
+    /// The heavy calls under way, and how many may be while they are to be few.
+    heavy: AtomicUsize,
+    most_heavy: usize,
+    /// How many heavy calls have come, and were refused.
+    came: AtomicU64,
+    refused: AtomicU64,
     refusals: Counter,
     /// Made once: refusing has to be cheaper than answering.
     refusal: Status,
 }
 
+/// A heavy call under way, for as long as it is held.
+pub(super) struct Heavy<'a>(&'a AtomicUsize);
+
 impl Admission {
-    /// Nobody is late yet at `origin`.
-    pub(super) fn new(bound: Duration, origin: Instant) -> Self {
+    /// Nobody is late yet at `origin`; the runtime has so many workers.
+    pub(super) fn new(bound: Duration, origin: Instant, workers: usize) -> Self {
         describe_counter!(OVERLOADS, "Calls that were not begun because too many waited, by place");
         Self {
             bound,
             origin,
             since: AtomicU64::new(0),
             last: AtomicU64::new(0),
+            few: AtomicBool::new(false),
+            heavy: AtomicUsize::new(0),
+            most_heavy: HEAVY_PER_WORKER * workers,
+            came: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             refusals: counter!(OVERLOADS, "place" => "queue"),
             refusal: status::overloaded(),
         }
@@ -65,8 +97,50 @@ impl Admission {
         if waited <= self.bound || waited <= self.bound_of_late(now) {
             return Ok(());
         }
+        Err(self.refuse())
+    }
+
+    /// Whether a heavy call begins now.
+    pub(super) fn admit_heavy(&self) -> Result<Heavy<'_>, Status> {
+        let before = self.heavy.fetch_add(1, Ordering::Relaxed);
+        let begun = Heavy(&self.heavy);
+        self.came.fetch_add(1, Ordering::Relaxed);
+        if before >= self.most_heavy && self.few.load(Ordering::Relaxed) {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Err(self.refuse());
+        }
+        Ok(begun)
+    }
+
+    fn refuse(&self) -> Status {
         self.refusals.increment(1);
-        Err(self.refusal.clone())
+        self.refusal.clone()
+    }
+
+    /// Follows the runtime's workers, and what comes. Never ends.
+    pub(super) async fn watch(&self, runtime: &RuntimeMetrics) {
+        let rests = || (0..runtime.num_workers()).map(|worker| runtime.worker_park_count(worker));
+        let (mut due, mut so, mut rested) = (interval(LOOK), 0, 0);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            due.tick().await;
+            let before = std::mem::replace(&mut rested, rests().sum::<u64>());
+            self.look(rested != before, &mut so);
+        }
+    }
+
+    /// Looks whether a worker has rested since the last look, and how many were refused; `so` counts
+    /// the looks in a row that speak for a change.
+    fn look(&self, rested: bool, so: &mut u32) {
+        let came = self.came.swap(0, Ordering::Relaxed);
+        let refused = self.refused.swap(0, Ordering::Relaxed);
+        let few = self.few.load(Ordering::Relaxed);
+        let speaks = if few { refused * REFUSED_AT_MOST <= came } else { !rested };
+        *so = if speaks { *so + 1 } else { 0 };
+        if *so == LOOKS {
+            self.few.store(!few, Ordering::Relaxed);
+            *so = 0;
+        }
     }
 
     /// A call is late: how long may it have waited?
@@ -75,12 +149,18 @@ impl Admission {
         let now = micros(now.saturating_duration_since(self.origin));
         let last = self.last.fetch_max(now, Ordering::Relaxed);
         let patience = self.bound * PATIENCE;
-        if now.saturating_sub(last) > micros(self.bound * PAUSE) {
+        if now.saturating_sub(last) > micros(patience) {
             self.since.store(now, Ordering::Relaxed);
             return patience;
         }
         let late_for = now.saturating_sub(self.since.load(Ordering::Relaxed));
         if late_for < micros(patience) { patience } else { self.bound }
+    }
+}
+
+impl Drop for Heavy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -108,7 +188,7 @@ mod tests {
             let origin = Instant::now();
             // Not at the beginning: the instants begin there.
             let now = Duration::from_secs(60);
-            Self { admission: Admission::new(BOUND, origin), origin, now }
+            Self { admission: Admission::new(BOUND, origin, 1), origin, now }
         }
 
         fn pass(&mut self, millis: u64) -> &mut Self {
@@ -157,16 +237,44 @@ mod tests {
         // Those in time neither prolong it nor end it.
         assert!(queue.pass(20).admits(5));
         assert!(!queue.admits(6));
-        assert!(queue.pass(21).admits(100));
-        queue.pass(21).overload();
+        assert!(queue.pass(101).admits(100));
+        queue.pass(101).overload();
     }
 
     #[test]
     fn late_now_and_then_is_no_overload() {
         let mut queue = Queue::new();
         for _ in 0..100 {
-            assert!(queue.pass(21).admits(20));
+            assert!(queue.pass(101).admits(20));
         }
+    }
+
+    #[test]
+    fn heavy_calls_are_few_from_when_no_worker_rests_until_hardly_any_is_refused() {
+        let admission = Queue::new().admission;
+        let mut so = 0;
+        let many: Vec<_> = (0..100).map(|_| admission.admit_heavy().ok()).collect();
+        assert!(many.iter().all(Option::is_some), "a burst");
+        (0..9).for_each(|_| admission.look(false, &mut so));
+        admission.look(true, &mut so);
+        (0..9).for_each(|_| admission.look(false, &mut so));
+        assert!(admission.admit_heavy().is_ok(), "one rest, and it is counted anew");
+        admission.look(false, &mut so);
+        assert!(admission.admit_heavy().is_err());
+        drop(many);
+        let few: Vec<_> = (0..HEAVY_PER_WORKER).map(|_| admission.admit_heavy().ok()).collect();
+        assert!(few.iter().all(Option::is_some), "nothing is left of those that are over");
+        for _ in 0..100 {
+            assert!(admission.admit_heavy().is_err());
+            admission.look(true, &mut so);
+        }
+        drop(few);
+        for _ in 0..10 {
+            assert!((0..9).all(|_| admission.admit_heavy().is_ok()));
+            admission.look(true, &mut so);
+        }
+        let many: Vec<_> = (0..100).map(|_| admission.admit_heavy().ok()).collect();
+        assert!(many.iter().all(Option::is_some), "it is over");
     }
 
     #[test]
@@ -174,7 +282,7 @@ mod tests {
         use tonic_types::StatusExt as _;
         let now = Instant::now();
         let arrived = now - Duration::from_secs(1);
-        let refused = Admission::new(Duration::ZERO, now).admit(arrived, now).unwrap_err();
+        let refused = Admission::new(Duration::ZERO, now, 1).admit(arrived, now).unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         let details = refused.get_error_details();
         assert_eq!(details.error_info().unwrap().reason, "OVERLOADED");

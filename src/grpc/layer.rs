@@ -25,7 +25,7 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::access::{self, Access};
-use super::admission::Admission;
+use super::admission::{Admission, Heavy};
 use super::code::name;
 use super::context::{ACTOR, Admitted, Arrival};
 use super::{authenticate, status};
@@ -34,6 +34,8 @@ use crate::domain::caller::Caller;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::FILE_DESCRIPTOR_SET;
 
+/// Decides up to `--max-batch` questions. (Long lists are bounded where they are made, aside.)
+const BATCH: &str = "/portcullis.v1.PolicyService/BatchCheckPermissions";
 const REQUESTS: &str = "portcullis_requests_total";
 /// The most that the metadata of a call may have, names and values together (BAD-2).
 const MAX_METADATA_BYTES: usize = 16 * 1024;
@@ -54,7 +56,7 @@ struct Calls {
     others: Counter,
     max_message_bytes: usize,
     authenticator: Authenticator,
-    admission: Admission,
+    admission: Arc<Admission>,
     /// Cancelled when open streams have to end.
     stopping: CancellationToken,
 }
@@ -62,6 +64,8 @@ struct Calls {
 struct Method {
     path: String,
     access: &'static Access,
+    /// Whether one call is as much work as many others.
+    heavy: bool,
     successes: Counter,
 }
 
@@ -86,14 +90,15 @@ impl CallLayer {
     pub(super) fn new(
         max_message_bytes: usize,
         authenticator: Authenticator,
-        admission: Admission,
+        admission: Arc<Admission>,
         stopping: CancellationToken,
     ) -> Self {
         describe_counter!(REQUESTS, "Calls by method and gRPC status code");
         let success = |path: String| {
             let successes = counter!(REQUESTS, "method" => path.clone(), "code" => name(Code::Ok));
             let access = access::of(&path);
-            (path.clone(), Arc::new(Method { path, access, successes }))
+            let heavy = path == BATCH;
+            (path.clone(), Arc::new(Method { path, access, heavy, successes }))
         };
         let methods = methods().into_iter().map(success).collect();
         let others = counter!(REQUESTS, "method" => "other", "code" => "");
@@ -146,9 +151,10 @@ where
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
-            if let Err(overloaded) = calls.begin(&called, arrival) {
-                return Ok(calls.finish(&called, overloaded.into_http()));
-            }
+            let _under_way = match calls.begin(&called, arrival) {
+                Ok(under_way) => under_way,
+                Err(overloaded) => return Ok(calls.finish(&called, overloaded.into_http())),
+            };
             // Nothing of a call survives its panic but what it shares with others: the pools,
             // which discard a connection inside a transaction, and what no call leaves half
             // changed.
@@ -189,10 +195,14 @@ impl Calls {
 
     /// Whether the call begins at all. Health and reflection always do: who asks how the server is
     /// has to be told when it is bad.
-    fn begin(&self, called: &Called, arrival: Arrival) -> Result<(), Status> {
+    fn begin(&self, called: &Called, arrival: Arrival) -> Result<Option<Heavy<'_>>, Status> {
+        if matches!(called, Called::Open) {
+            return Ok(None);
+        }
+        self.admission.admit(arrival.time(), Instant::now())?;
         match called {
-            Called::Open => Ok(()),
-            Called::Ours(_) | Called::Other => self.admission.admit(arrival.time(), Instant::now()),
+            Called::Ours(method) if method.heavy => self.admission.admit_heavy().map(Some),
+            _ => Ok(None),
         }
     }
 
@@ -336,7 +346,7 @@ mod tests {
     const CHECK: &str = "/portcullis.v1.PolicyService/CheckPermission";
 
     fn layer(max_queue_delay: Duration) -> CallLayer {
-        let admission = Admission::new(max_queue_delay, Instant::now());
+        let admission = Arc::new(Admission::new(max_queue_delay, Instant::now(), 1));
         CallLayer::new(1_000, Authenticator::trusting(), admission, CancellationToken::new())
     }
 
@@ -364,7 +374,7 @@ mod tests {
     #[tokio::test]
     async fn aut_2_nothing_but_health_and_reflection_is_reached_without_a_credential() {
         let demanding = Authenticator::demanding(None, None, None);
-        let admission = Admission::new(Duration::from_secs(60), Instant::now());
+        let admission = Arc::new(Admission::new(Duration::from_secs(60), Instant::now(), 1));
         let layer = CallLayer::new(1_000, demanding, admission, CancellationToken::new());
         for (path, reached) in
             [("/grpc.health.v1.Health/Check", true), (CHECK, false), ("/x", false)]

@@ -113,7 +113,11 @@ impl Services {
                 .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
-        let admission = Admission::new(self.max_queue_delay, Instant::now());
+        let runtime = tokio::runtime::Handle::current().metrics();
+        let admission = Admission::new(self.max_queue_delay, Instant::now(), runtime.num_workers());
+        let admission = Arc::new(admission);
+        let watched = Arc::clone(&admission);
+        let watching = tokio::spawn(async move { watched.watch(&runtime).await });
         let further = self.further.clone();
         let shared = Arc::new(self);
         macro_rules! service {
@@ -141,6 +145,7 @@ impl Services {
             .serve_with_incoming_shutdown(incoming, stopping.cancelled())
             .await;
         reporting.abort();
+        watching.abort();
         Ok(served?)
     }
 }

@@ -42,9 +42,10 @@ const VARIETY: &str = "
         start_time = CASE abs(hashtext(id::text)) / 5 % 4 WHEN 0 THEN now() + interval '9 days'
                           WHEN 1 THEN now() - interval '9 days' END,
         expire_time = CASE abs(hashtext(id::text)) / 20 % 4 WHEN 0 THEN now() - interval '3 days'
-                           WHEN 1 THEN now() + interval '20 days' END,
+                           WHEN 1 THEN now() + interval '20 days'
+                           WHEN 2 THEN now() + interval '30 days' END,
         revoke_time = CASE abs(hashtext(id::text)) / 80 % 9 WHEN 0 THEN now() END
-    WHERE NOT ownership AND abs(hashtext(portfolio)) / 200 % 5 = 0;
+    WHERE NOT ownership AND abs(hashtext(portfolio)) / 200 % 3 <> 0;
     UPDATE users SET
         deactivated = abs(hashtext(id)) % 20 = 0,
         home_organization = CASE abs(hashtext(id)) / 20 % 5 WHEN 0 THEN NULL ELSE 'acme' END;
@@ -63,8 +64,8 @@ const VARIETY: &str = "
     COMMIT;
     ANALYZE;";
 
-/// Whom and where to ask about: those whom a grant names, those whom one reaches through groups, and
-/// any others.
+/// Whom and where to ask about: those whom a grant names, those whom one reaches through groups,
+/// and any others.
 const PAIRS: &str = "
     (SELECT portfolio, subject_kind AS kind, subject_id AS id FROM grants
      WHERE abs(hashtext(id::text)) % 400 = 1 LIMIT 1200)
@@ -81,10 +82,10 @@ const PAIRS: &str = "
     (SELECT portfolio, subject_kind, subject_id FROM grants WHERE subject_kind = 'service_account'
      LIMIT 100)
     UNION ALL
-    SELECT 'acme-portfolio-' || n * 7 % 10010, 'user', 'acme-user-' || n * 7919 % 80050
+    SELECT 'acme-portfolio-' || n * 7 % 10010, 'user', 'acme-user-' || n * 7919 % 84000
     FROM generate_series(0, 1200) AS n";
 
-const PERMISSIONS: [&str; 10] = [
+const PERMISSIONS: [&str; 11] = [
     "initiative.edit",
     "portfolio.view",
     "comment.edit",
@@ -93,6 +94,7 @@ const PERMISSIONS: [&str; 10] = [
     "members.invite",
     "assessment.view",
     "members.view",
+    "epic.link",
     "portfolio.delete",
     "initiative.edti",
 ];
@@ -111,7 +113,8 @@ struct Pair {
 struct Site {
     app: App,
     cache: Cache,
-    database: TestDatabase,
+    /// It goes with its last owner.
+    _database: TestDatabase,
 }
 
 impl Site {
@@ -128,11 +131,7 @@ impl Site {
         let options = cache::Options { staleness_bound: hour, ..cache::Options::default() };
         let cache = Cache::start(storage.clone(), Clock::system(), options, cancel.clone());
         cache.ready().await;
-        Self { app: App::new(storage, cache.clone()), cache, database }
-    }
-
-    async fn connect(&self) -> AsyncPgConnection {
-        AsyncPgConnection::establish(&self.database.url).await.unwrap()
+        Self { app: App::new(storage, cache.clone()), cache, _database: database }
     }
 
     /// What is decided, or the refusal in words; and how many sequences the token names.
@@ -203,7 +202,7 @@ async fn cold_and_warm_answers_are_equal_at_a_million_grants() {
         assert_eq!(warm, cold, "{actor:?} {request:?}");
         let what = match &warm {
             Ok(decision) => {
-                // The token tells the roads apart: one names the organization's shard, the other all.
+                // The token tells the roads apart: it names the organization's shard, or all.
                 let unknown = decision.reason == DecisionReason::PortfolioUnknown;
                 assert_eq!((entries == 2 || unknown, all), (true, 17), "{request:?}");
                 held += usize::from(decision.hold_until.is_some());
@@ -220,8 +219,8 @@ async fn cold_and_warm_answers_are_equal_at_a_million_grants() {
     let asked: usize = seen.values().sum();
     assert!(asked > 3_000 && allowed > asked / 5 && allowed < asked * 4 / 5, "{seen:#?}");
     // All twelve reasons, and the two refusals; and what the clock will change.
-    let rare: Vec<_> = seen.iter().filter(|(_, count)| **count < 5).collect();
-    assert!(seen.len() == 14 && rare.is_empty() && held > 50, "{held} {seen:#?}");
+    let rare: Vec<_> = seen.iter().filter(|(_, count)| **count < 3).collect();
+    assert!(seen.len() == 14 && rare.is_empty() && held > 20, "{held} {seen:#?}");
 }
 
 #[derive(QueryableByName)]

@@ -39,6 +39,7 @@ mod memory;
 mod oracle;
 mod oracle_lists;
 mod overload;
+mod plans;
 mod policy_lists;
 mod policy_properties;
 mod process;

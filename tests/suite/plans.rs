@@ -1,0 +1,82 @@
+//! The plans of the statements that decisions wait for: look-ups by index, whatever is asked, also
+//! where an organization has very many of everything. `UPDATE_GOLDEN=1` writes the file anew.
+
+use diesel::QueryableByName;
+use diesel::sql_types::Text;
+use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection as _};
+use portcullis::storage::facts::statements;
+
+use crate::authorization::compare;
+use crate::cluster::database;
+use crate::stored::Stored;
+
+const GOLDEN: &str = "tests/golden/plans.txt";
+/// What grows with what customers have: read as a whole, it makes a question slow.
+const LARGE: [&str; 8] = [
+    "grants",
+    "group_members",
+    "groups",
+    "users",
+    "portfolios",
+    "site_roles",
+    "service_accounts",
+    "organization_administrators",
+];
+/// What the statements are planned for; a generic plan is the same for every question.
+const TYPES: &str = "text[], text[], text, text, text[]";
+const ASKED: &str = "ARRAY['user'], ARRAY['acme-user-7'], NULL, 'acme-portfolio-7', \
+                     ARRAY['portfolio.view', 'members.view']";
+
+#[derive(QueryableByName)]
+struct Line {
+    #[diesel(sql_type = Text)]
+    #[diesel(column_name = "QUERY PLAN")]
+    line: String,
+}
+
+/// How each table is read, in the order of the plan: without what differs from run to run, and from
+/// one version of PostgreSQL to the next.
+fn accesses(plan: &[String]) -> Vec<String> {
+    let of = |line: &String| {
+        let node = line.trim().trim_start_matches("->").trim();
+        let node = node.split("  (").next().unwrap_or(node);
+        let is_index = ["Index Scan", "Index Only Scan", "Bitmap Index Scan", "Seq Scan"];
+        is_index.iter().any(|kind| node.starts_with(kind)).then(|| node.to_owned())
+    };
+    plan.iter().filter_map(of).collect()
+}
+
+#[tokio::test]
+async fn what_decisions_wait_for_is_read_by_index() {
+    let database = database().await;
+    Stored::write(&database.url, "acme", 100_000).await.expect("writes");
+    let mut connection = AsyncPgConnection::establish(&database.url).await.expect("connects");
+    connection
+        .batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off")
+        .await
+        .expect("sets");
+    let mut table = String::new();
+    for (name, text) in statements() {
+        let types = if text.contains("$5") { TYPES } else { TYPES.trim_end_matches(", text[]") };
+        let asked = match ASKED.rsplit_once(", ARRAY") {
+            Some((fewer, _)) if !text.contains("$5") => fewer,
+            _ => ASKED,
+        };
+        let prepare = format!("PREPARE {name} ({types}) AS {text}");
+        connection.batch_execute(&prepare).await.expect("prepares");
+        let explain = format!("EXPLAIN (COSTS OFF) EXECUTE {name} ({asked})");
+        let lines: Vec<Line> =
+            diesel::sql_query(explain).load(&mut connection).await.expect("explains");
+        let plan: Vec<String> = lines.into_iter().map(|line| line.line).collect();
+        let found = accesses(&plan);
+        for large in LARGE {
+            let whole = format!("Seq Scan on {large} ");
+            let whole: Vec<_> =
+                found.iter().filter(|node| format!("{node} ").starts_with(&whole)).collect();
+            assert!(whole.is_empty(), "{name}: {whole:?}\n{}", plan.join("\n"));
+        }
+        table += &format!("{name}\n");
+        found.iter().for_each(|node| table += &format!("  {node}\n"));
+    }
+    compare(GOLDEN, &table);
+}
