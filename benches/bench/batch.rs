@@ -97,9 +97,9 @@ async fn ask(channel: Channel, batches: Vec<BatchCheckPermissionsRequest>) -> Ou
     Ok(allowed)
 }
 
-fn user(world: &Stored, number: usize) -> Option<Subject> {
+fn user(world: &Stored, number: usize) -> Subject {
     let number = number.wrapping_mul(7_919) % world.users;
-    Some(Subject { kind: Some(subject::Kind::User(world.user(number))) })
+    Subject { kind: Some(subject::Kind::User(world.user(number))) }
 }
 
 fn about_one(world: &Stored, number: usize) -> BatchCheckPermissionsRequest {
@@ -108,7 +108,7 @@ fn about_one(world: &Stored, number: usize) -> BatchCheckPermissionsRequest {
         ..BatchCheckItem::default()
     };
     BatchCheckPermissionsRequest {
-        subject: user(world, number),
+        subject: Some(user(world, number)),
         permission: PERMISSIONS[number % PERMISSIONS.len()].to_owned(),
         items: (0..ITEMS).map(item).collect(),
         ..BatchCheckPermissionsRequest::default()
@@ -117,7 +117,7 @@ fn about_one(world: &Stored, number: usize) -> BatchCheckPermissionsRequest {
 
 fn all_distinct(world: &Stored, number: usize) -> BatchCheckPermissionsRequest {
     let item = |item: usize| BatchCheckItem {
-        subject: user(world, number * ITEMS + item),
+        subject: Some(user(world, number * ITEMS + item)),
         permission: PERMISSIONS[item % PERMISSIONS.len()].to_owned(),
         portfolio: world.portfolio((item * 7 + number) % world.portfolios),
         ..BatchCheckItem::default()

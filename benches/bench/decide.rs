@@ -30,7 +30,7 @@ const GOALS: &[(&str, Goal)] = &[
     ("apply_ms", Goal::AtMost(5.0)),
 ];
 
-pub async fn measure(report: &mut Report) -> Outcome<()> {
+pub fn measure(report: &mut Report) -> Outcome<()> {
     for grants in ["100000", "1000000", "10000000"] {
         let child = Child::start("decide", &[grants])?;
         let (sizes, figures) = child.line.split_once('|').ok_or("no figures")?;

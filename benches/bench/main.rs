@@ -10,6 +10,7 @@
     clippy::cast_precision_loss,
     clippy::cast_sign_loss,
     clippy::disallowed_methods,
+    clippy::expect_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::unused_self,
@@ -66,7 +67,7 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
         match *section {
             "wire" => wire::measure(&mut report).await?,
             "batch" => batch::measure(&mut report).await?,
-            "decide" => decide::measure(&mut report).await?,
+            "decide" => decide::measure(&mut report)?,
             "cold" => cold::measure(&mut report).await?,
             "load" => load::measure(&mut report).await?,
             "visible" => visible::measure(&mut report).await?,

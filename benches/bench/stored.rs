@@ -34,7 +34,6 @@ pub struct Stored {
     /// How many portfolios: `portfolio` names those below this number. The rest likewise.
     pub portfolios: usize,
     pub users: usize,
-    pub groups: usize,
 }
 
 impl Stored {
@@ -82,7 +81,7 @@ impl Stored {
             portfolio_rows = portfolio_rows(organization, portfolios),
         );
         write(url, organization, &sql).await?;
-        Ok(Self { organization: organization.to_owned(), portfolios, users, groups })
+        Ok(Self { organization: organization.to_owned(), portfolios, users })
     }
 
     /// The id of a user.

@@ -71,6 +71,7 @@ mod rules_users_lifecycle;
 mod rules_visibility;
 mod schema;
 mod serving;
+#[allow(dead_code, reason = "the bench uses the rest")]
 #[path = "../../benches/bench/stored.rs"]
 mod stored;
 mod tenants;
