@@ -129,8 +129,8 @@ impl Admission {
         }
     }
 
-    /// Looks whether a worker has rested since the last look, and how many were refused; `so` counts
-    /// the looks in a row that speak for a change.
+    /// Looks whether a worker has rested since the last look, and how many were refused; `so`
+    /// counts the looks in a row that speak for a change.
     fn look(&self, rested: bool, so: &mut u32) {
         let came = self.came.swap(0, Ordering::Relaxed);
         let refused = self.refused.swap(0, Ordering::Relaxed);

@@ -45,7 +45,7 @@ const VARIETY: &str = "
                            WHEN 1 THEN now() + interval '20 days'
                            WHEN 2 THEN now() + interval '30 days' END,
         revoke_time = CASE abs(hashtext(id::text)) / 80 % 9 WHEN 0 THEN now() END
-    WHERE NOT ownership AND abs(hashtext(portfolio)) / 200 % 3 <> 0;
+    WHERE NOT ownership AND abs(hashtext(portfolio)) / 200 % 3 = 0;
     UPDATE users SET
         deactivated = abs(hashtext(id)) % 20 = 0,
         home_organization = CASE abs(hashtext(id)) / 20 % 5 WHEN 0 THEN NULL ELSE 'acme' END;
@@ -217,7 +217,7 @@ async fn cold_and_warm_answers_are_equal_at_a_million_grants() {
     let reasons = ["DirectGrant", "GroupGrant", "OrganizationAccess", "Administrator"];
     let allowed: usize = reasons.iter().filter_map(|reason| seen.get(*reason)).sum();
     let asked: usize = seen.values().sum();
-    assert!(asked > 3_000 && allowed > asked / 5 && allowed < asked * 4 / 5, "{seen:#?}");
+    assert!(asked > 3_000 && allowed > asked / 6 && allowed < asked * 4 / 5, "{seen:#?}");
     // All twelve reasons, and the two refusals; and what the clock will change.
     let rare: Vec<_> = seen.iter().filter(|(_, count)| **count < 3).collect();
     assert!(seen.len() == 14 && rare.is_empty() && held > 20, "{held} {seen:#?}");

@@ -59,6 +59,8 @@ async fn an_overload_refuses_some_answers_the_others_and_leaves_nothing() {
         items: vec![v1::BatchCheckItem::default(); 1_000],
         ..v1::BatchCheckPermissionsRequest::default()
     };
+    // A batch waits until memory has what it is about.
+    server.system().policy().batch_check_permissions(request.clone()).await.expect("answers");
     let calls = (0..500).map(|_| {
         let (mut policy, request) = (server.system().policy(), request.clone());
         async move { policy.batch_check_permissions(request).await }

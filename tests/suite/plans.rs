@@ -12,8 +12,10 @@ use crate::stored::Stored;
 
 const GOLDEN: &str = "tests/golden/plans.txt";
 /// What grows with what customers have: read as a whole, it makes a question slow.
-const LARGE: [&str; 8] = [
+const LARGE: [&str; 10] = [
     "grants",
+    "roles",
+    "role_permissions",
     "group_members",
     "groups",
     "users",
@@ -33,6 +35,12 @@ const OTHERS: &str = "
     INSERT INTO organization_administrators SELECT 'acme', id FROM users;
     INSERT INTO service_accounts
     SELECT 'acme-robot-' || n, 'acme', '', false FROM generate_series(1, 10000) AS n;
+    SET session_replication_role = replica;
+    INSERT INTO roles
+    SELECT 'other-' || n, key, display_name FROM roles, generate_series(1, 500) AS n;
+    INSERT INTO role_permissions
+    SELECT 'other-' || n, role, permission, reach
+    FROM role_permissions, generate_series(1, 500) AS n;
     ANALYZE;
     SET plan_cache_mode = force_generic_plan;
     SET jit = off;";
@@ -48,9 +56,10 @@ struct Line {
 /// one version of PostgreSQL to the next.
 fn accesses(plan: &[String]) -> Vec<String> {
     let of = |line: &String| {
-        let node = line.trim().trim_start_matches("->").trim();
+        let node = line.trim().trim_start_matches("->").trim().trim_start_matches("Parallel ");
         let node = node.split("  (").next().unwrap_or(node);
-        let is_index = ["Index Scan", "Index Only Scan", "Bitmap Index Scan", "Seq Scan"];
+        let is_index =
+            ["Index Scan", "Index Only Scan", "Bitmap Heap Scan", "Bitmap Index Scan", "Seq Scan"];
         is_index.iter().any(|kind| node.starts_with(kind)).then(|| node.to_owned())
     };
     plan.iter().filter_map(of).collect()

@@ -1,11 +1,11 @@
 //! The one statement that reads just the facts that a question needs.
 //!
-//! It is written so that its *generic* plan, made once a connection and good for all questions, does
-//! nothing but look-ups by index. `LATERAL ... OFFSET 0` and scalar subqueries keep the planner from
-//! joining by a hash of a whole table, `MATERIALIZED` from looking the same up twice; an array on
-//! the right of `= ANY` is sought element by element. What it costs grows with the groups that the
-//! subjects are in, not with members, portfolios or organizations. `tests/golden/plans.txt` holds
-//! the plans.
+//! It is written so that its *generic* plan, made once a connection and good for all questions,
+//! does nothing but look-ups by index. `LATERAL ... OFFSET 0` and scalar subqueries keep the
+//! planner from joining by a hash of a whole table, `MATERIALIZED` from looking the same up twice;
+//! an array on the right of `= ANY` is sought element by element. What it costs grows with the
+//! groups that the subjects are in, not with members, portfolios or organizations.
+//! `tests/golden/plans.txt` holds the plans.
 //!
 //! A `sql_query` would be planned anew each time, which costs ten times what running it does. This
 //! is a query of its own type, so the connection keeps it prepared.
