@@ -42,6 +42,7 @@ mod overload;
 mod plans;
 mod policy_lists;
 mod policy_properties;
+mod pools;
 mod process;
 mod program;
 mod proxy;
