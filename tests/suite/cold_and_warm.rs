@@ -68,7 +68,7 @@ const VARIETY: &str = "
 /// and any others.
 const PAIRS: &str = "
     (SELECT portfolio, subject_kind AS kind, subject_id AS id FROM grants
-     WHERE abs(hashtext(id::text)) % 400 = 1 LIMIT 1200)
+     WHERE abs(hashtext(id::text)) % 400 = 1 ORDER BY id LIMIT 1200)
     UNION ALL
     (SELECT g.portfolio, m.member_kind, m.member_id
      FROM grants AS g
@@ -77,10 +77,13 @@ const PAIRS: &str = "
                          LIMIT 1) AS below
      CROSS JOIN LATERAL (SELECT m.member_kind, m.member_id FROM group_members AS m
                          WHERE m.group_id = below.member_id LIMIT 1) AS m
-     WHERE g.subject_kind = 'group' AND abs(hashtext(g.id::text)) % 80 = 1 LIMIT 800)
+     WHERE g.subject_kind = 'group' AND abs(hashtext(g.id::text)) % 80 = 1 ORDER BY g.id LIMIT 800)
     UNION ALL
     (SELECT portfolio, subject_kind, subject_id FROM grants WHERE subject_kind = 'service_account'
-     LIMIT 100)
+     ORDER BY id LIMIT 100)
+    UNION ALL
+    (SELECT portfolio, subject_kind, subject_id FROM grants
+     WHERE expire_time > now() OR start_time > now() ORDER BY id LIMIT 500)
     UNION ALL
     SELECT 'acme-portfolio-' || n * 7 % 10010, 'user', 'acme-user-' || n * 7919 % 84000
     FROM generate_series(0, 1200) AS n";
