@@ -11,7 +11,7 @@ use super::global::Global;
 use super::party::{Closure, Group, Party, Who};
 use super::period::Period;
 use super::portfolio::{Granted, Portfolio};
-use super::snapshot::{Ordered, Shelf, Snapshot};
+use super::snapshot::{Shelf, Snapshot};
 
 /// An organization that is being compiled. What is added is at once in its final, small form; only
 /// who is in which group, and who has which portfolios, waits for the end, since nobody can say
@@ -96,16 +96,13 @@ impl Compiler {
     /// Puts the portfolios in order, and on their shelves.
     fn order(&mut self) {
         let snapshot = &mut self.snapshot;
-        let ids = snapshot.portfolio_names.keys().zip(0..).map(|(id, n)| (id.clone(), n));
-        let mut sorted: Vec<(PortfolioId, u32)> = ids.collect();
-        sorted.sort_unstable();
-        for (id, number) in &sorted {
-            let place = snapshot.portfolios.get(*number as usize);
-            if let Some(shelf) = place.and_then(Option::as_ref).and_then(Shelf::of) {
-                snapshot.shelves.entry(shelf).or_default().insert(id.clone(), *number);
+        for (id, number) in snapshot.portfolio_names.keys().zip(0..) {
+            snapshot.order.insert(id.clone(), number);
+            let portfolio = snapshot.portfolios.get(number as usize).and_then(Option::as_ref);
+            if let Some(shelf) = portfolio.and_then(Shelf::of) {
+                snapshot.shelves.entry(shelf).or_default().insert(id.clone(), number);
             }
         }
-        snapshot.order = Ordered::from(sorted);
     }
 
     fn link_groups(&mut self) {

@@ -133,3 +133,32 @@ fn number_in(slot: u64) -> u32 {
 pub(super) fn heap(bytes: usize) -> usize {
     (bytes + 8).next_multiple_of(16).max(32)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::hash::Hasher;
+
+    use super::*;
+
+    /// A thing whose hash is that of all others of its kind.
+    #[derive(PartialEq, Eq)]
+    struct Alike(u8, u32);
+
+    impl Hash for Alike {
+        fn hash<H: Hasher>(&self, state: &mut H) {
+            state.write_u8(self.0);
+        }
+    }
+
+    #[test]
+    fn things_with_the_same_hash_keep_numbers_of_their_own() {
+        let mut names = Names::default();
+        for number in 0..700 {
+            assert_eq!(names.push(Alike((number % 7) as u8, number), 0), number);
+        }
+        for number in 0..700 {
+            assert_eq!(names.find(&Alike((number % 7) as u8, number)), Some(number));
+        }
+        assert_eq!(names.find(&Alike(0, 1)), None);
+    }
+}

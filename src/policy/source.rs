@@ -120,39 +120,59 @@ pub(super) struct Reached<'a> {
     /// portfolio is granted to, nearly all that the subject is not in are told apart by this alone.
     /// Made when the first grant to a group is looked at: a grant of its own may settle it before.
     filter: OnceCell<[u64; FILTER_WORDS]>,
+    /// A bit for each of the groups, at its number: of somebody who is in so many that the filter
+    /// tells few apart.
+    many: OnceCell<Vec<u64>>,
 }
 
 const FILTER_WORDS: usize = 32;
+/// In how many groups somebody is directly from whom on these are many.
+const MANY: usize = 65;
 
 impl<'a> Reached<'a> {
     pub fn by(snapshot: &'a Snapshot, subject: Resolved<'a>) -> Self {
-        Self { subject, snapshot, filter: OnceCell::new() }
+        Self { subject, snapshot, filter: OnceCell::new(), many: OnceCell::new() }
     }
 
     /// Whether the subject is this group, or in it.
     #[inline]
     pub fn contains(&self, group: u32) -> bool {
-        let (word, bit) = filter_bit(group);
-        let filter = self.filter.get_or_init(|| self.filter());
-        filter.get(word).is_some_and(|word| word & bit != 0)
-            && self.snapshot.closures(self.subject).any(|closure| closure.contains(&group))
+        let filter = self.filter.get_or_init(|| {
+            let mut filter = [0; FILTER_WORDS];
+            self.note(&mut filter);
+            filter
+        });
+        has(filter, group) && self.is_certain(group)
     }
 
-    fn filter(&self) -> [u64; FILTER_WORDS] {
-        let mut filter = [0; FILTER_WORDS];
+    /// Whether what the filter says is so.
+    fn is_certain(&self, group: u32) -> bool {
+        if self.subject.party.groups().len() < MANY {
+            return self.snapshot.closures(self.subject).any(|closure| closure.contains(&group));
+        }
+        let many = self.many.get_or_init(|| {
+            let mut many = vec![0; self.snapshot.groups.len().div_ceil(64)];
+            self.note(&mut many);
+            many
+        });
+        has(many, group)
+    }
+
+    #[inline]
+    fn note(&self, bits: &mut [u64]) {
+        let words = bits.len().max(1);
         for group in self.snapshot.closures(self.subject).flatten() {
-            let (word, bit) = filter_bit(*group);
-            if let Some(word) = filter.get_mut(word) {
-                *word |= bit;
+            if let Some(word) = bits.get_mut(*group as usize / 64 % words) {
+                *word |= 1 << (group % 64);
             }
         }
-        filter
     }
 }
 
 #[inline]
-fn filter_bit(group: u32) -> (usize, u64) {
-    (group as usize / 64 % FILTER_WORDS, 1 << (group % 64))
+fn has(bits: &[u64], group: u32) -> bool {
+    let word = bits.get(group as usize / 64 % bits.len().max(1));
+    word.is_some_and(|word| word & 1 << (group % 64) != 0)
 }
 
 impl Snapshot {

@@ -376,3 +376,27 @@ fn recount_some(snapshot: &Snapshot) {
         assert_eq!(snapshot.party(who).unwrap().portfolios(), expected);
     }
 }
+
+/// So many groups that they are kept otherwise than few are.
+#[test]
+fn dir_4_somebody_in_many_groups_has_the_grants_of_each_and_of_no_other() {
+    let group = |n: usize| format!("group:g{n}");
+    let nested = |n: usize| knows(&group(n), HOME, &[format!("g{}", n + 2_000).as_str()]);
+    let groups: Vec<String> = (0..1_400).step_by(2).map(|n| format!("g{n}")).collect();
+    let groups: Vec<&str> = groups.iter().map(String::as_str).collect();
+    let mut subjects = vec![knows("user:ann", HOME, &groups)];
+    subjects.extend((0..1_400).map(nested));
+    let on = |n: usize| PortfolioFact {
+        id: format!("p{n}").parse().unwrap(),
+        ..portfolio(Visibility::Private, "viewer", vec![grant(&group(n), "viewer")])
+    };
+    let mut all = facts(subjects, on(0));
+    all.portfolios = (0..1_400).chain(2_000..3_400).map(on).collect();
+    let global = catalogue(&[]);
+    let snapshot = Snapshot::compile(all, &global);
+    for n in (0..1_400).chain(2_000..3_400) {
+        let listed =
+            may_list(&global, &snapshot, &subject("user:ann"), &format!("p{n}"), Timestamp(NOW));
+        assert_eq!(listed, n % 2 == 0, "{n}");
+    }
+}
