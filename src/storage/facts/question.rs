@@ -87,8 +87,8 @@ impl Transaction {
 
 impl Storage {
     /// Reads just the facts that a check needs. One statement outside a transaction sees one state
-    /// of the primary, as a REPEATABLE READ transaction of several would, for a third of the
-    /// price.
+    /// of the primary, as a REPEATABLE READ transaction of several would, without the
+    /// round trips.
     ///
     /// # Errors
     /// The database cannot be asked before the deadline, is a standby, or holds what it should not.
