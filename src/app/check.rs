@@ -147,7 +147,9 @@ impl App {
             let organization = facts.organization.clone();
             match Glance::compile(facts).decide(context, request) {
                 Ok(decision) => {
-                    if let Some(organization) = organization {
+                    // Nobody makes us load, or evict others for, what does not exist for them.
+                    let seen = decision.reason != policy::Reason::PortfolioUnknown;
+                    if let Some(organization) = organization.filter(|_| seen) {
                         self.cache.want(organization);
                     }
                     return Ok(Checked { decision, token });

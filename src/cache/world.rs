@@ -243,7 +243,7 @@ impl World {
 
 impl Loaded {
     pub fn bytes(&self) -> usize {
-        self.snapshot.bytes() + route_bytes(self.snapshot.portfolio_ids().count())
+        self.snapshot.bytes() + route_bytes(self.snapshot.portfolio_count())
     }
 }
 

@@ -131,6 +131,12 @@ impl Snapshot {
         self.order.keys()
     }
 
+    /// How many portfolios it has. Asking costs nothing.
+    #[must_use]
+    pub fn portfolio_count(&self) -> usize {
+        self.order.len()
+    }
+
     /// Whether it has a portfolio of this id.
     #[must_use]
     pub fn contains_portfolio(&self, id: &str) -> bool {
