@@ -14,10 +14,11 @@
 //!
 //! *Heavy* calls are different: a batch is long, so it begins before all of it is there, and waits
 //! for its rest behind those before it, where nobody measures. So when no worker of the runtime has
-//! had a moment of rest for a while, only a few of them are under way at once, until hardly any has
-//! to be refused for that.
+//! had a moment of rest for a while, only a few may be under way at once; and one more with each
+//! moment in which a worker rests, so that what waits for other things than a processor is not
+//! refused for long.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use metrics::{Counter, counter, describe_counter};
@@ -36,17 +37,15 @@ const PATIENCE: u32 = 20;
 /// How many heavy calls are under way at once while the workers do not rest, for each of them:
 /// enough that none waits for work, and few enough that a call waits no longer than it is worth.
 const HEAVY_PER_WORKER: usize = 4;
-/// How often it is looked whether heavy calls are to be few, or may be many again.
+/// How often it is looked whether a worker has rested in the meantime.
 const LOOK: Duration = Duration::from_millis(10);
-/// How many looks in a row must say so.
-const LOOKS: u32 = 10;
-/// Few are enough for all that come if no more than one in so many is refused.
-const REFUSED_AT_MOST: u64 = 10;
+/// How long no worker may have rested before heavy calls are to be few.
+const RESTLESS: Duration = Duration::from_millis(100);
 
 /// Decides which calls begin.
 ///
-/// The two instants are read and written only by calls that are late, each by itself: two of them
-/// that see halves of each other's change may be refused or admitted one call too early, no more.
+/// The two instants are read and written only by calls that are late, each by itself. Calls that
+/// see halves of each other's change may be refused a moment too early; nothing else depends on it.
 pub(super) struct Admission {
     /// How long a call may wait for its beginning during an overload.
     bound: Duration,
@@ -56,14 +55,10 @@ pub(super) struct Admission {
     since: AtomicU64,
     /// When the last of them was.
     last: AtomicU64,
-    /// Whether heavy calls are to be few.
-    few: AtomicBool,
-    /// The heavy calls under way, and how many may be while they are to be few.
+    /// The heavy calls under way, how many may be, and the least that this ever is.
     heavy: AtomicUsize,
-    most_heavy: usize,
-    /// How many heavy calls have come, and were refused.
-    came: AtomicU64,
-    refused: AtomicU64,
+    most_heavy: AtomicUsize,
+    least_heavy: usize,
     refusals: Counter,
     /// Made once: refusing has to be cheaper than answering.
     refusal: Status,
@@ -81,11 +76,9 @@ impl Admission {
             origin,
             since: AtomicU64::new(0),
             last: AtomicU64::new(0),
-            few: AtomicBool::new(false),
             heavy: AtomicUsize::new(0),
-            most_heavy: HEAVY_PER_WORKER * workers,
-            came: AtomicU64::new(0),
-            refused: AtomicU64::new(0),
+            most_heavy: AtomicUsize::new(usize::MAX),
+            least_heavy: HEAVY_PER_WORKER * workers,
             refusals: counter!(OVERLOADS, "place" => "queue"),
             refusal: status::overloaded(),
         }
@@ -104,9 +97,7 @@ impl Admission {
     pub(super) fn admit_heavy(&self) -> Result<Heavy<'_>, Status> {
         let before = self.heavy.fetch_add(1, Ordering::Relaxed);
         let begun = Heavy(&self.heavy);
-        self.came.fetch_add(1, Ordering::Relaxed);
-        if before >= self.most_heavy && self.few.load(Ordering::Relaxed) {
-            self.refused.fetch_add(1, Ordering::Relaxed);
+        if before >= self.most_heavy.load(Ordering::Relaxed) {
             return Err(self.refuse());
         }
         Ok(begun)
@@ -117,30 +108,33 @@ impl Admission {
         self.refusal.clone()
     }
 
-    /// Follows the runtime's workers, and what comes. Never ends.
+    /// Follows whether the runtime's workers rest. Never ends.
     pub(super) async fn watch(&self, runtime: &RuntimeMetrics) {
         let rests = || (0..runtime.num_workers()).map(|worker| runtime.worker_park_count(worker));
-        let (mut due, mut so, mut rested) = (interval(LOOK), 0, 0);
+        let (mut due, mut last) = (interval(LOOK), Instant::now());
+        let mut before = rests().sum::<u64>();
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             due.tick().await;
-            let before = std::mem::replace(&mut rested, rests().sum::<u64>());
-            self.look(rested != before, &mut so);
+            let (now, rested) = (Instant::now(), rests().sum::<u64>());
+            if rested != before {
+                last = now;
+            }
+            before = rested;
+            self.note_rest(now.saturating_duration_since(last));
         }
     }
 
-    /// Looks whether a worker has rested since the last look, and how many were refused; `so`
-    /// counts the looks in a row that speak for a change.
-    fn look(&self, rested: bool, so: &mut u32) {
-        let came = self.came.swap(0, Ordering::Relaxed);
-        let refused = self.refused.swap(0, Ordering::Relaxed);
-        let few = self.few.load(Ordering::Relaxed);
-        let speaks = if few { refused * REFUSED_AT_MOST <= came } else { !rested };
-        *so = if speaks { *so + 1 } else { 0 };
-        if *so == LOOKS {
-            self.few.store(!few, Ordering::Relaxed);
-            *so = 0;
-        }
+    /// Notes how long ago it was last seen that a worker had rested.
+    fn note_rest(&self, ago: Duration) {
+        // Only this task writes it.
+        let most = self.most_heavy.load(Ordering::Relaxed);
+        let most = match ago {
+            Duration::ZERO => most.saturating_add(1),
+            ago if ago >= RESTLESS => self.least_heavy,
+            _ => most,
+        };
+        self.most_heavy.store(most, Ordering::Relaxed);
     }
 
     /// A call is late: how long may it have waited?
@@ -250,31 +244,28 @@ mod tests {
     }
 
     #[test]
-    fn heavy_calls_are_few_from_when_no_worker_rests_until_hardly_any_is_refused() {
+    fn heavy_calls_are_few_when_no_worker_rests_and_one_more_with_each_rest() {
         let admission = Queue::new().admission;
-        let mut so = 0;
-        let many: Vec<_> = (0..100).map(|_| admission.admit_heavy().ok()).collect();
-        assert!(many.iter().all(Option::is_some), "a burst");
-        (0..9).for_each(|_| admission.look(false, &mut so));
-        admission.look(true, &mut so);
-        (0..9).for_each(|_| admission.look(false, &mut so));
-        assert!(admission.admit_heavy().is_ok(), "one rest, and it is counted anew");
-        admission.look(false, &mut so);
-        assert!(admission.admit_heavy().is_err());
-        drop(many);
-        let few: Vec<_> = (0..HEAVY_PER_WORKER).map(|_| admission.admit_heavy().ok()).collect();
-        assert!(few.iter().all(Option::is_some), "nothing is left of those that are over");
-        for _ in 0..100 {
-            assert!(admission.admit_heavy().is_err());
-            admission.look(true, &mut so);
+        let held = |most: usize| -> Vec<_> {
+            let begun: Vec<_> = (0..most).map(|_| admission.admit_heavy()).collect();
+            begun.into_iter().filter_map(Result::ok).collect()
+        };
+        assert_eq!(held(100).len(), 100, "a burst");
+        admission.note_rest(RESTLESS / 2);
+        assert_eq!(held(100).len(), 100, "busy, but not for long");
+        admission.note_rest(RESTLESS);
+        assert_eq!(held(100).len(), HEAVY_PER_WORKER);
+        assert_eq!(held(100).len(), HEAVY_PER_WORKER, "nothing is left of those that are over");
+        admission.note_rest(LOOK);
+        assert_eq!(held(100).len(), HEAVY_PER_WORKER);
+        // Those under way wait for something else: the workers rest, and others may begin.
+        let _waiting = held(HEAVY_PER_WORKER);
+        for others in 1..10 {
+            admission.note_rest(Duration::ZERO);
+            assert_eq!(held(100).len(), others);
         }
-        drop(few);
-        for _ in 0..10 {
-            assert!((0..9).all(|_| admission.admit_heavy().is_ok()));
-            admission.look(true, &mut so);
-        }
-        let many: Vec<_> = (0..100).map(|_| admission.admit_heavy().ok()).collect();
-        assert!(many.iter().all(Option::is_some), "it is over");
+        admission.note_rest(RESTLESS);
+        assert_eq!(held(100).len(), 0);
     }
 
     #[test]
