@@ -9,6 +9,7 @@ use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use super::asker::Asker;
+use super::authorize::Acting;
 use super::{App, Context, Error, StorageError};
 use crate::cache::metrics::{Path, count_decisions};
 use crate::cache::{ColdCause, NotHeld, Requirement, World};
@@ -17,7 +18,7 @@ use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
 use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp};
 use crate::policy::{self, Snapshot};
-use crate::storage::{Failure, FeedHeads};
+use crate::storage::{Failure, FeedHeads, Read};
 
 /// A world, and who asks about it.
 #[derive(Clone, Debug)]
@@ -110,22 +111,12 @@ impl App {
         if missing.is_empty() {
             return Ok(memory);
         }
-        let ((mut found, knowing), heads) = self
+        let (found, heads) = self
             .storage
             .read(context.deadline, async |read| {
-                let found = read.organizations_of(&missing).await?;
-                let knowing = match context.principal.actor.subject() {
-                    Some(actor) => Some(read.organizations_knowing(&actor).await?),
-                    None => None,
-                };
-                Ok::<_, Failure>((found, knowing))
+                organizations_seen(read, &context.principal, &missing).await
             })
             .await?;
-        // Nobody makes us load, or learns by waiting for it, what does not exist for them (VIS-4).
-        found.retain(|organization| {
-            context.principal.caller.reaches(organization)
-                && knowing.as_ref().is_none_or(|knowing| knowing.contains(organization))
-        });
         organizations.extend(found);
         organizations.sort_unstable();
         organizations.dedup();
@@ -269,6 +260,31 @@ async fn aside_in<T: Send + 'static>(
         // Never a part of it: a list that was cut off would look like all of it.
         Err(_) => Err(StorageError::DeadlineExceeded.into()),
     }
+}
+
+/// The organizations of those of the portfolios that exist for whoever asks, as the primary has
+/// them. Nobody makes us load, or learns by waiting for it or from its size, what does not (VIS-4):
+/// for an actor each portfolio is looked for as for a write.
+async fn organizations_seen(
+    read: &mut Read,
+    principal: &Principal,
+    portfolios: &[PortfolioId],
+) -> Result<Vec<OrganizationId>, Failure> {
+    if principal.actor.subject().is_none() {
+        let mut found = read.organizations_of(portfolios).await?;
+        found.retain(|organization| principal.caller.reaches(organization));
+        return Ok(found);
+    }
+    let now = read.heads().now;
+    let mut seen = Vec::new();
+    for portfolio in portfolios {
+        match Acting::on(read, principal, now, portfolio, &[]).await {
+            Ok(acting) => seen.push(acting.portfolio.organization),
+            Err(Failure::Refused(_)) => {}
+            Err(failure) => return Err(failure),
+        }
+    }
+    Ok(seen)
 }
 
 fn unanswered(cause: ColdCause) -> Error {

@@ -53,6 +53,30 @@ async fn an_organization_over_the_budget_is_answered_cold_and_not_listed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn vis_4_what_does_not_fit_into_memory_is_no_more_there_for_who_does_not_see_it() {
+    let server = server(|config| config.memory.memory_budget = Some(1)).await;
+    server.given().in_organization("acme").portfolio("secret").owned_by("ben").await;
+    let ask = async |portfolio: &str| {
+        let request = v1::BatchCheckPermissionsRequest {
+            subject: Some(subject("user:ann")),
+            permission: "portfolio.view".to_owned(),
+            items: vec![v1::BatchCheckItem {
+                portfolio: portfolio.to_owned(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let answer = server.acting("user:ann").policy().batch_check_permissions(request).await;
+        answer.map(|answer| answer.into_inner().outcomes)
+    };
+    // Ann sees this one, and is told that there is no room for it: from here on it is known.
+    let expected = (Code::ResourceExhausted, "MEMORY_BUDGET_EXCEEDED".to_owned());
+    assert_eq!(refusal(ask("plan").await), expected);
+    let unknown = ask("unknown").await.expect("an answer");
+    assert_eq!(ask("secret").await.expect("the same answer"), unknown);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_shadow_check_finds_memory_that_is_wrong() {
     let before = shadow_checks("diverged");
     let found = || shadow_checks("diverged") > before;
