@@ -185,8 +185,13 @@ impl App {
     }
 }
 
-/// Refusals for overload; the same as where calls begin.
 const OVERLOADS: &str = "portcullis_overload_refusals_total";
+
+/// The count of calls that an overload refused in a place.
+pub fn overload_refusals(place: &'static str) -> Counter {
+    describe_counter!(OVERLOADS, "Calls that were not begun because too many waited, by place");
+    counter!(OVERLOADS, "place" => place)
+}
 
 /// As many works run aside at once as there are cores. More would make each other slow, and all
 /// else with them.
@@ -208,11 +213,10 @@ struct Line {
 
 impl Line {
     fn of(runners: usize) -> Self {
-        describe_counter!(OVERLOADS, "Calls that were not begun because too many waited, by place");
         Self {
             room: Arc::new(Semaphore::new(runners)),
             places: Semaphore::new(runners * LINE),
-            refusals: counter!(OVERLOADS, "place" => "aside"),
+            refusals: overload_refusals("aside"),
         }
     }
 

@@ -42,6 +42,7 @@ pub use explain::{Effective, Explained, ListEffectivePermissions};
 pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
 pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
+pub use memory::overload_refusals;
 pub use organizations::{NewOrganization, UpdateOrganization};
 pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 pub use roles::{OrganizationRole, RegisterPermission};

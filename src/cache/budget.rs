@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// What organizations take, against the most that they may: those that are published, and those
 /// that are being loaded.
 ///
-/// INVARIANT (the budget holds): both together never take more. A load asks for room before it
-/// takes it, and a world is published only after what it holds has found room.
+/// INVARIANT (the budget holds): both together never take more. A load asks for room before it adds
+/// a part, and a world is published only after what it holds has found room. Outside the account
+/// are the parts that wait, and what compiling adds at its end until it has found room.
 #[derive(Clone, Debug)]
 pub(super) struct Budget(Arc<Shared>);
 

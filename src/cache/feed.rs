@@ -78,6 +78,7 @@ impl Feed {
             // Before anything is asked: whoever still sees the number before has arrived before
             // the poll is sent.
             self.shared.begun.store(number, Ordering::SeqCst);
+            self.grant_waiting().await;
             let outcome = self.round(number).await;
             let pause = self.conclude(outcome);
             self.signals.ended.send_replace(number);
@@ -249,6 +250,15 @@ impl Feed {
 
     // --- between rounds: the same position, with less in memory ---
 
+    /// Grants what is asked for already: a load that was asked for before a round is under way in
+    /// it. Who asks meanwhile comes later, so this ends.
+    async fn grant_waiting(&mut self) {
+        for _ in 0..self.signals.wished.len() {
+            let Ok(wish) = self.signals.wished.try_recv() else { return };
+            self.grant(wish).await;
+        }
+    }
+
     async fn grant(&mut self, wish: Wish) {
         let (Wish::Load(id) | Wish::Reload(id)) = &wish;
         let id = id.clone();
@@ -272,6 +282,10 @@ impl Feed {
     /// Makes room for a load, at the cost of those that were used least recently; not of those in
     /// their tenure.
     async fn make_room(&self, ask: Ask) {
+        // The load was thrown away meanwhile: nobody is evicted for it.
+        if ask.answer.is_closed() {
+            return;
+        }
         let now = self.shared.clock.read().monotonic;
         let missing = ask.bytes.saturating_sub(self.shared.budget.free());
         let found = victims(&self.shared.world.load(), missing, Some(now));
@@ -279,7 +293,6 @@ impl Feed {
             Some(victims) => self.evict(victims, Eviction::Budget).await,
             None => false,
         };
-        // Nobody there: the load was thrown away meanwhile.
         let _gone = ask.answer.send(made);
     }
 

@@ -20,7 +20,7 @@ pub(super) enum Cause {
 pub(super) struct Rest {
     pub cause: Cause,
     pub until: Duration,
-    /// How many loads in a row have ended so.
+    /// How many loads in a row have ended for this cause.
     pub times: u32,
 }
 
@@ -34,16 +34,19 @@ const TOO_LARGE: Duration = Duration::from_secs(600);
 impl Rest {
     /// The pause after a load that failed.
     pub fn after(failed: &Failed, before: Option<&Self>, now: Duration) -> Self {
-        let times = before.map_or(0, |rest| rest.times).saturating_add(1);
+        let cause = match failed {
+            Failed::TooLarge(_) | Failed::NoRoom(_) => Cause::OverBudget,
+            Failed::Storage(_) | Failed::Stalled | Failed::Compile(_) => Cause::Failed,
+        };
+        let again = before.filter(|rest| rest.cause == cause);
+        let times = again.map_or(0, |rest| rest.times).saturating_add(1);
         let growing = |(first, longest): (Duration, Duration)| {
             first.saturating_mul(1 << (times - 1).min(16)).min(longest)
         };
-        let (cause, pause) = match failed {
-            Failed::TooLarge(_) => (Cause::OverBudget, TOO_LARGE),
-            Failed::NoRoom(_) => (Cause::OverBudget, growing(NO_ROOM)),
-            Failed::Storage(_) | Failed::Stalled | Failed::Compile(_) => {
-                (Cause::Failed, growing(FAILED))
-            }
+        let pause = match failed {
+            Failed::TooLarge(_) => TOO_LARGE,
+            Failed::NoRoom(_) => growing(NO_ROOM),
+            Failed::Storage(_) | Failed::Stalled | Failed::Compile(_) => growing(FAILED),
         };
         Self { cause, until: now.saturating_add(pause), times }
     }
@@ -83,4 +86,24 @@ pub(super) fn victims(
         victims.push(id.clone());
     }
     (freed >= bytes).then_some(victims)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rest_grows_with_each_load_in_a_row_that_ends_for_the_same_cause() {
+        let second = Duration::from_secs(1);
+        let mut rest = Rest::after(&Failed::Stalled, None, Duration::ZERO);
+        assert_eq!((rest.cause, rest.until), (Cause::Failed, second));
+        for pause in [2, 4, 8, 16, 32, 60, 60] {
+            rest = Rest::after(&Failed::Stalled, Some(&rest), second);
+            assert_eq!(rest.until, second * (pause + 1));
+        }
+        let other = Rest::after(&Failed::NoRoom(1), Some(&rest), Duration::ZERO);
+        assert_eq!((other.cause, other.until, other.times), (Cause::OverBudget, second * 10, 1));
+        let again = Rest::after(&Failed::NoRoom(1), Some(&other), Duration::ZERO);
+        assert_eq!(again.until, second * 20);
+    }
 }

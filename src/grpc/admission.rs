@@ -21,14 +21,14 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use metrics::{Counter, counter, describe_counter};
+use metrics::Counter;
 use tokio::runtime::RuntimeMetrics;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tonic::Status;
 
 use super::status;
+use crate::app::overload_refusals;
 
-const OVERLOADS: &str = "portcullis_overload_refusals_total";
 /// How long, in bounds, calls are late before it is an overload, and may be until then; and for how
 /// long none is when it has ended. A long queue comes to its connections in turns, and calls are
 /// late in bursts as far apart as it is long: a shorter pause would take that for its end.
@@ -70,7 +70,6 @@ pub(super) struct Heavy<'a>(&'a AtomicUsize);
 impl Admission {
     /// Nobody is late yet at `origin`; the runtime has so many workers.
     pub(super) fn new(bound: Duration, origin: Instant, workers: usize) -> Self {
-        describe_counter!(OVERLOADS, "Calls that were not begun because too many waited, by place");
         Self {
             bound,
             origin,
@@ -79,7 +78,7 @@ impl Admission {
             heavy: AtomicUsize::new(0),
             most_heavy: AtomicUsize::new(usize::MAX),
             least_heavy: HEAVY_PER_WORKER * workers,
-            refusals: counter!(OVERLOADS, "place" => "queue"),
+            refusals: overload_refusals("queue"),
             refusal: status::overloaded(),
         }
     }

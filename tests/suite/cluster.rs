@@ -4,23 +4,35 @@
 //! flushing. Its migrated template is copied for every test, which is cheaper than migrating. When
 //! the process ends, however it ends, the kernel stops PostgreSQL, and a small shell that has
 //! waited for just that removes the directory.
+//!
+//! A test that has its database for longer than any needs it waits for something that does not
+//! come. Then the whole run ends, and says which test it was.
 
+use std::collections::HashMap;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use portcullis::embedded_postgres::{self, Durability, EmbeddedPostgres};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, mpsc, oneshot};
+use tokio::time::{Instant, timeout};
 
 /// What the test databases of a whole run may need; a container's `/dev/shm` often has 64 MB.
 const ROOM: u64 = 4 << 30;
 
 const TEMPLATE: &str = "migrated_template";
+
+/// The longest tests take two minutes, on machines that do much else.
+const HANGS_AFTER: Duration = Duration::from_secs(15 * 60);
+/// How often it is looked for those that hang.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Outlives every test's own runtime: its PostgreSQL is supervised by a thread of its own, and
 /// [`Clerk`] runs on another.
@@ -41,7 +53,7 @@ pub struct TestDatabase {
 }
 
 enum Errand {
-    Create { name: String, done: oneshot::Sender<()> },
+    Create { name: String, test: String, done: oneshot::Sender<()> },
     Drop { name: String },
 }
 
@@ -51,7 +63,9 @@ pub async fn database() -> TestDatabase {
     let cluster = CLUSTER.get_or_init(Cluster::start).await;
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let (done, created) = oneshot::channel();
-    let errand = Errand::Create { name: name.clone(), done };
+    // A test runs in a thread that has its name.
+    let test = std::thread::current().name().unwrap_or("a thread without a name").to_owned();
+    let errand = Errand::Create { name: name.clone(), test, done };
     let clerk = cluster.clerk.clone();
     clerk.send(errand).expect("the clerk is there");
     created.await.expect("the database is created");
@@ -131,10 +145,29 @@ fn run_clerk(
         let mut admin = AsyncPgConnection::establish(admin).await.expect("connects");
         make_template(&mut admin, template).await;
         ready.send(()).expect("the first test waits");
-        while let Some(errand) = errands.recv().await {
-            run_errand(&mut admin, errand).await;
+        let mut users = HashMap::new();
+        loop {
+            match timeout(LOOK, errands.recv()).await {
+                Ok(Some(errand)) => run_errand(&mut admin, &mut users, errand).await,
+                Ok(None) => return,
+                Err(_nothing_to_do) => {}
+            }
+            end_if_one_hangs(&users);
         }
     });
+}
+
+/// Which test has a database, by its name, and since when.
+type Users = HashMap<String, (String, Instant)>;
+
+fn end_if_one_hangs(users: &Users) {
+    let mut hanging = users.values().filter(|(_, since)| since.elapsed() > HANGS_AFTER);
+    if let Some((test, since)) = hanging.next() {
+        let seconds = since.elapsed().as_secs();
+        // Past what captures the output of tests.
+        let _lost = writeln!(std::io::stderr(), "{test} hangs: not done after {seconds} s");
+        std::process::exit(1);
+    }
 }
 
 async fn make_template(admin: &mut AsyncPgConnection, url: &str) {
@@ -144,15 +177,17 @@ async fn make_template(admin: &mut AsyncPgConnection, url: &str) {
     execute(admin, &settle).await;
 }
 
-async fn run_errand(admin: &mut AsyncPgConnection, errand: Errand) {
+async fn run_errand(admin: &mut AsyncPgConnection, users: &mut Users, errand: Errand) {
     match errand {
-        Errand::Create { name, done } => {
+        Errand::Create { name, test, done } => {
             let copy = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY");
             execute(admin, &copy).await;
+            users.insert(name, (test, Instant::now()));
             // A test that no longer waits has dropped the database's handle, or never had it.
             let _gone = done.send(());
         }
         Errand::Drop { name } => {
+            users.remove(&name);
             execute(admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
     }

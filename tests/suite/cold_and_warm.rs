@@ -14,7 +14,7 @@ use portcullis::domain::Subject;
 use portcullis::domain::caller::{Actor, Caller, Principal};
 use portcullis::domain::revision::{Epoch, Token};
 use portcullis::storage::{self, Storage};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -192,7 +192,8 @@ async fn cold_and_warm_answers_are_equal_at_a_million_grants() {
     let pairs: Vec<Pair> = diesel::sql_query(PAIRS).load(&mut connection).await.expect("samples");
 
     site.cache.want("acme".parse().unwrap());
-    site.cache.until(|world| world.organization("acme").is_some()).await;
+    let loaded = site.cache.until(|world| world.organization("acme").is_some());
+    timeout(Duration::from_secs(300), loaded).await.expect("it is loaded");
     // A token of another history is answered from the primary.
     let foreign = Token { epoch: Epoch(Uuid::nil()), entries: Vec::new() };
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();

@@ -115,8 +115,8 @@ struct Gone;
 
 impl Transaction {
     /// Hands all facts of an organization to whoever takes them, part by part, as fast as they are
-    /// taken: what the database has sent and nobody has taken waits in the network. Ends early,
-    /// without an error, if the taker goes away.
+    /// taken: what the database has sent and nobody has taken waits in the network. If the
+    /// taker goes away, whoever waits for this drops it.
     ///
     /// # Errors
     /// The database cannot be asked, or holds what it should not.

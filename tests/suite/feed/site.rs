@@ -17,7 +17,7 @@ use portcullis::policy::{Query, check};
 use portcullis::storage::grants::MemberChange;
 use portcullis::storage::{self, Failure, Scope, Storage, Write, WriteContext};
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use uuid::Uuid;
 
@@ -25,6 +25,8 @@ use crate::cluster::{TestDatabase, database};
 
 pub const ACME: &str = "acme";
 pub const HOUR: Duration = Duration::from_secs(3_600);
+/// How long a test waits for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Site {
     pub storage: Storage,
@@ -146,22 +148,28 @@ impl Site {
     /// Waits until a statement of this database waits for a lock.
     pub async fn until_blocked(&self) {
         let mut connection = self.connect().await;
-        while blocked(&mut connection).await.is_empty() {
-            tokio::task::yield_now().await;
-        }
+        let waits = async {
+            while blocked(&mut connection).await.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(PATIENCE, waits).await.expect("a statement waits");
     }
 
     /// Asks for an organization again and again, a round each time, until it is in memory: for
     /// loads of which the first is dropped.
     pub async fn load_again(&self, organization: &str) {
-        loop {
-            self.cache.want(organization.parse().unwrap());
-            assert!(self.cache.round_now().await);
-            let world = self.warm(&Requirement::MinimizeLatency).await;
-            if world.organization(organization).is_some() {
-                return;
+        let loaded = async {
+            loop {
+                self.cache.want(organization.parse().unwrap());
+                assert!(self.cache.round_now().await);
+                let world = self.warm(&Requirement::MinimizeLatency).await;
+                if world.organization(organization).is_some() {
+                    return;
+                }
             }
-        }
+        };
+        timeout(PATIENCE, loaded).await.expect("it is loaded");
     }
 
     pub async fn ask(&self, requirement: &Requirement) -> Freshness {
