@@ -56,7 +56,7 @@ impl App {
     ) -> Result<BatchChecked, Error> {
         // As a rule memory has all that is asked about.
         let memory = self.memory(context, &request.requirement, &[]).await?;
-        if let Some(outcomes) = decide_all(&memory, request, Unknown::IsLookedUp)? {
+        if let Some(outcomes) = self.decide_all(&memory, request, Unknown::IsLookedUp).await? {
             return Ok(answer(&memory, outcomes));
         }
         // Before anything is said to be unknown, it is looked up; all else is decided again, at the
@@ -68,10 +68,37 @@ impl App {
         let portfolios: Vec<&PortfolioId> = portfolios.into_iter().collect();
         let memory =
             self.memory_about(context, &request.requirement, &permissions, &portfolios).await?;
-        let outcomes = decide_all(&memory, request, Unknown::IsTold { hints: MOST_HINTS })?;
+        let told = Unknown::IsTold { hints: MOST_HINTS };
+        let outcomes = self.decide_all(&memory, request, told).await?;
         Ok(answer(&memory, outcomes.unwrap_or_default()))
     }
+
+    /// Every outcome; none if there is something to be looked up first.
+    async fn decide_all(
+        &self,
+        memory: &Memory,
+        request: &BatchCheckPermissions,
+        mut unknown: Unknown,
+    ) -> Result<Option<Vec<Result<Decision, Refusal>>>, Refusal> {
+        let at = instant(request.at, memory.now)?;
+        let mut outcomes = Vec::with_capacity(request.items.len());
+        for items in request.items.chunks(AT_A_TURN) {
+            let _turn = self.batches.turn().await;
+            for item in items {
+                let decide = |item| decide(memory, item, at, &mut unknown);
+                let refused = |refusal: &Refusal| Some(Err(refusal.clone()));
+                let Some(outcome) = item.as_ref().map_or_else(refused, decide) else {
+                    return Ok(None);
+                };
+                outcomes.push(outcome);
+            }
+        }
+        Ok(Some(outcomes))
+    }
 }
+
+/// How many are decided in a turn: it takes about a millisecond.
+const AT_A_TURN: usize = 1_000;
 
 /// For how many unknown names the nearest known one is looked for, which takes long.
 const MOST_HINTS: usize = 16;
@@ -87,24 +114,6 @@ enum Unknown {
 fn answer(memory: &Memory, outcomes: Vec<Result<Decision, Refusal>>) -> BatchChecked {
     memory.count_decisions(outcomes.len());
     BatchChecked { outcomes, token: memory.token.clone() }
-}
-
-/// Every outcome; none if there is something to be looked up first.
-fn decide_all(
-    memory: &Memory,
-    request: &BatchCheckPermissions,
-    mut unknown: Unknown,
-) -> Result<Option<Vec<Result<Decision, Refusal>>>, Refusal> {
-    let at = instant(request.at, memory.now)?;
-    let mut outcomes = Vec::with_capacity(request.items.len());
-    for item in &request.items {
-        let decide = |item| decide(memory, item, at, &mut unknown);
-        let Some(outcome) = item.as_ref().map_or_else(|it| Some(Err(it.clone())), decide) else {
-            return Ok(None);
-        };
-        outcomes.push(outcome);
-    }
-    Ok(Some(outcomes))
 }
 
 /// The outcome of one question; none if there is something to be looked up first.

@@ -3,13 +3,14 @@
 
 use std::sync::{Arc, LazyLock};
 
-use metrics::{Counter, counter, describe_counter};
+use metrics::Counter;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout_at;
 use tokio_util::sync::CancellationToken;
 
 use super::asker::Asker;
 use super::authorize::Acting;
+use super::overload::overload_refusals;
 use super::{App, Context, Error, StorageError};
 use crate::cache::metrics::{Path, count_decisions};
 use crate::cache::{ColdCause, NotHeld, Requirement, World};
@@ -183,14 +184,6 @@ impl App {
             path,
         })
     }
-}
-
-const OVERLOADS: &str = "portcullis_overload_refusals_total";
-
-/// The count of calls that an overload refused in a place.
-pub fn overload_refusals(place: &'static str) -> Counter {
-    describe_counter!(OVERLOADS, "Calls that were not begun because too many waited, by place");
-    counter!(OVERLOADS, "place" => place)
 }
 
 /// As many works run aside at once as there are cores. More would make each other slow, and all

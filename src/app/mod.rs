@@ -20,6 +20,7 @@ mod members;
 mod memory;
 mod merged;
 mod organizations;
+mod overload;
 mod portfolios;
 mod reach;
 mod roles;
@@ -42,8 +43,8 @@ pub use explain::{Effective, Explained, ListEffectivePermissions};
 pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
 pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
-pub use memory::overload_refusals;
 pub use organizations::{NewOrganization, UpdateOrganization};
+pub use overload::{Batches, Place, overload_refusals};
 pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 pub use roles::{OrganizationRole, RegisterPermission};
 pub use service_accounts::{ServiceAccountOutcome, UpsertServiceAccount};
@@ -74,6 +75,7 @@ pub struct App {
     storage: Storage,
     cache: Cache,
     shadow: Shadow,
+    batches: Batches,
 }
 
 /// Who asks, and for how long they wait.
@@ -154,7 +156,13 @@ impl App {
     /// The application on a database and a cache of it.
     #[must_use]
     pub fn new(storage: Storage, cache: Cache) -> Self {
-        Self { storage, cache, shadow: Shadow::new(0) }
+        Self { storage, cache, shadow: Shadow::new(0), batches: Batches::for_this_runtime() }
+    }
+
+    /// The line of batches.
+    #[must_use]
+    pub fn batches(&self) -> &Batches {
+        &self.batches
     }
 
     /// The same, which makes one in so many decisions from memory again from the database, and

@@ -93,10 +93,10 @@ pub struct Config {
     #[arg(default_value = "10s", value_parser = parse_duration)]
     pub request_timeout: Duration,
 
-    /// How long calls may wait for a processor when too many come; those beyond it are refused
-    #[arg(long, env = "PORTCULLIS_MAX_QUEUE_DELAY", value_name = "DURATION")]
-    #[arg(default_value = "5ms", value_parser = parse_duration)]
-    pub max_queue_delay: Duration,
+    /// Calls and connections that may be open at once; a call beyond that is refused
+    #[arg(long, env = "PORTCULLIS_MAX_OPEN_CALLS", value_name = "NUMBER")]
+    #[arg(default_value = "20000", value_parser = size(1_000_000))]
+    pub max_open_calls: usize,
 
     #[command(flatten)]
     #[allow(missing_docs, reason = "a comment here would become the help text's heading")]
@@ -162,7 +162,7 @@ impl Default for Config {
             pool_size_reads: 8,
             pool_wait: Duration::from_secs(1),
             request_timeout: Duration::from_secs(10),
-            max_queue_delay: Duration::from_millis(5),
+            max_open_calls: 20_000,
             limits: Limits::default(),
             log: "info".to_owned(),
             log_format: LogFormat::Text,
@@ -239,7 +239,7 @@ impl Config {
         let Self {
             metrics_listen, poll_interval, staleness_bound, memory, pool_size_writes, ..
         } = self;
-        let Self { pool_size_reads, pool_wait, request_timeout, max_queue_delay, .. } = self;
+        let Self { pool_size_reads, pool_wait, request_timeout, max_open_calls, .. } = self;
         let Self { limits, log, log_format, .. } = self;
         let Jwt { jwt_issuer, jwt_audience, jwt_keys } = jwt;
         let Limits { max_message_bytes, max_batch, max_page_size, max_string_bytes } = limits;
@@ -268,7 +268,7 @@ impl Config {
             ("pool-size-reads", pool_size_reads.to_string()),
             ("pool-wait", duration_text(*pool_wait)),
             ("request-timeout", duration_text(*request_timeout)),
-            ("max-queue-delay", duration_text(*max_queue_delay)),
+            ("max-open-calls", max_open_calls.to_string()),
             ("max-message-bytes", max_message_bytes.to_string()),
             ("max-batch", max_batch.to_string()),
             ("max-page-size", max_page_size.to_string()),

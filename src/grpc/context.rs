@@ -40,11 +40,6 @@ impl Arrival {
         Self { time: Instant::now(), timeout }
     }
 
-    /// When it came.
-    pub(super) fn time(self) -> Instant {
-        self.time
-    }
-
     /// When the client stops waiting, less the way back; never later than `most` after the arrival.
     pub(super) fn deadline(self, most: Duration) -> Instant {
         let timeout = self.timeout.map_or(most, |given| given.min(most));

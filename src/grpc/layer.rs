@@ -17,7 +17,7 @@ use http_body::Frame;
 use metrics::{Counter, counter, describe_counter};
 use prost::Message as _;
 use prost_types::FileDescriptorSet;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout_at;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::body::Body;
 use tonic::codegen::Bytes;
@@ -25,16 +25,17 @@ use tonic::{Code, Status};
 use tower::{Layer, Service};
 
 use super::access::{self, Access};
-use super::admission::{Admission, Heavy};
+use super::admission::Admission;
 use super::code::name;
 use super::context::{ACTOR, Admitted, Arrival};
 use super::{authenticate, status};
+use crate::app::Place;
 use crate::authn::Authenticator;
 use crate::domain::caller::Caller;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::proto::FILE_DESCRIPTOR_SET;
 
-/// Decides up to `--max-batch` questions. (Long lists are bounded where they are made, aside.)
+/// The batches, which are admitted one by one.
 const BATCH: &str = "/portcullis.v1.PolicyService/BatchCheckPermissions";
 const REQUESTS: &str = "portcullis_requests_total";
 /// The most that the metadata of a call may have, names and values together (BAD-2).
@@ -64,8 +65,7 @@ struct Calls {
 struct Method {
     path: String,
     access: &'static Access,
-    /// Whether one call is as much work as many others.
-    heavy: bool,
+    is_batch: bool,
     successes: Counter,
 }
 
@@ -97,8 +97,8 @@ impl CallLayer {
         let success = |path: String| {
             let successes = counter!(REQUESTS, "method" => path.clone(), "code" => name(Code::Ok));
             let access = access::of(&path);
-            let heavy = path == BATCH;
-            (path.clone(), Arc::new(Method { path, access, heavy, successes }))
+            let is_batch = path == BATCH;
+            (path.clone(), Arc::new(Method { path, access, is_batch, successes }))
         };
         let methods = methods().into_iter().map(success).collect();
         let others = counter!(REQUESTS, "method" => "other", "code" => "");
@@ -151,8 +151,8 @@ where
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
-            let _under_way = match calls.begin(&called, arrival) {
-                Ok(under_way) => under_way,
+            let _place = match calls.begin(&called) {
+                Ok(place) => place,
                 Err(overloaded) => return Ok(calls.finish(&called, overloaded.into_http())),
             };
             // Nothing of a call survives its panic but what it shares with others: the pools,
@@ -195,13 +195,13 @@ impl Calls {
 
     /// Whether the call begins at all. Health and reflection always do: who asks how the server is
     /// has to be told when it is bad.
-    fn begin(&self, called: &Called, arrival: Arrival) -> Result<Option<Heavy<'_>>, Status> {
+    fn begin(&self, called: &Called) -> Result<Option<Place>, Status> {
         if matches!(called, Called::Open) {
             return Ok(None);
         }
-        self.admission.admit(arrival.time(), Instant::now())?;
+        self.admission.admit()?;
         match called {
-            Called::Ours(method) if method.heavy => self.admission.admit_heavy().map(Some),
+            Called::Ours(method) if method.is_batch => self.admission.admit_batch().map(Some),
             _ => Ok(None),
         }
     }
@@ -342,16 +342,22 @@ mod tests {
     use tower::{ServiceExt as _, service_fn};
 
     use super::*;
+    use crate::app::Batches;
 
     const CHECK: &str = "/portcullis.v1.PolicyService/CheckPermission";
 
-    fn layer(max_queue_delay: Duration) -> CallLayer {
-        let admission = Arc::new(Admission::new(max_queue_delay, Instant::now(), 1));
-        CallLayer::new(1_000, Authenticator::trusting(), admission, CancellationToken::new())
+    fn admission(most: usize) -> Arc<Admission> {
+        let runtime = tokio::runtime::Handle::current().metrics();
+        Arc::new(Admission::new(most, runtime, Batches::for_this_runtime()))
+    }
+
+    fn layer(most: usize) -> CallLayer {
+        let authenticator = Authenticator::trusting();
+        CallLayer::new(1_000, authenticator, admission(most), CancellationToken::new())
     }
 
     async fn call(path: &str, answer: fn() -> Response<Body>) -> Response<Body> {
-        let layer = layer(Duration::from_secs(60));
+        let layer = layer(1_000);
         let service = layer.layer(service_fn(move |_: Request<Body>| async move {
             Ok::<_, Infallible>(answer())
         }));
@@ -374,8 +380,7 @@ mod tests {
     #[tokio::test]
     async fn aut_2_nothing_but_health_and_reflection_is_reached_without_a_credential() {
         let demanding = Authenticator::demanding(None, None, None);
-        let admission = Arc::new(Admission::new(Duration::from_secs(60), Instant::now(), 1));
-        let layer = CallLayer::new(1_000, demanding, admission, CancellationToken::new());
+        let layer = CallLayer::new(1_000, demanding, admission(1_000), CancellationToken::new());
         for (path, reached) in
             [("/grpc.health.v1.Health/Check", true), (CHECK, false), ("/x", false)]
         {
@@ -406,7 +411,7 @@ mod tests {
     #[tokio::test]
     async fn what_a_call_reaches_knows_who_calls_and_when_it_came() {
         let answer = || Response::new(Body::empty());
-        let layer = layer(Duration::from_secs(60));
+        let layer = layer(1_000);
         let service = layer.layer(service_fn(move |request: Request<Body>| async move {
             assert!(request.extensions().get::<Admitted>().is_some());
             Ok::<_, Infallible>(answer())
@@ -417,12 +422,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_that_waited_too_long_for_its_beginning_is_not_begun() {
+    async fn one_call_too_many_is_not_begun() {
         let begun = Arc::new(AtomicUsize::new(0));
-        // Whatever the time from the call to its first moment, it is more than none.
-        for (max_queue_delay, begins) in [(Duration::ZERO, 0), (Duration::from_secs(60), 1)] {
+        // Another task that lives as long as this test does.
+        let _other = tokio::spawn(std::future::pending::<()>());
+        for (most, begins) in [(0, 0), (1, 1)] {
             let counted = Arc::clone(&begun);
-            let service = layer(max_queue_delay).layer(service_fn(move |_| {
+            let service = layer(most).layer(service_fn(move |_| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async { Ok::<_, Infallible>(Response::new(Body::empty())) }
             }));

@@ -39,7 +39,6 @@ use std::time::Duration;
 use futures::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tonic::service::Routes;
 use tonic::transport::Server;
@@ -74,7 +73,7 @@ pub struct Services {
     app: App,
     limits: Limits,
     request_timeout: Duration,
-    max_queue_delay: Duration,
+    max_open_calls: usize,
     further: Routes,
 }
 
@@ -83,8 +82,8 @@ impl Services {
     /// beside ours, behind the same layers.
     #[must_use]
     pub fn new(app: App, config: &Config, further: Routes) -> Self {
-        let Config { request_timeout, max_queue_delay, ref limits, .. } = *config;
-        Self { app, limits: limits.clone(), request_timeout, max_queue_delay, further }
+        let Config { request_timeout, max_open_calls, ref limits, .. } = *config;
+        Self { app, limits: limits.clone(), request_timeout, max_open_calls, further }
     }
 
     /// Serves the connections that come in, and on them those whom `authenticator` knows, until
@@ -114,10 +113,8 @@ impl Services {
                 .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
         };
         let runtime = tokio::runtime::Handle::current().metrics();
-        let admission = Admission::new(self.max_queue_delay, Instant::now(), runtime.num_workers());
-        let admission = Arc::new(admission);
-        let watched = Arc::clone(&admission);
-        let watching = tokio::spawn(async move { watched.watch(&runtime).await });
+        let batches = self.app.batches().clone();
+        let admission = Arc::new(Admission::new(self.max_open_calls, runtime, batches));
         let further = self.further.clone();
         let shared = Arc::new(self);
         macro_rules! service {
@@ -145,7 +142,6 @@ impl Services {
             .serve_with_incoming_shutdown(incoming, stopping.cancelled())
             .await;
         reporting.abort();
-        watching.abort();
         Ok(served?)
     }
 }

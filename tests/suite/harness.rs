@@ -79,8 +79,6 @@ impl TestServer {
             pool_size_writes: 4,
             pool_size_reads: 4,
             pool_wait: Duration::from_secs(5),
-            // Many servers and all their clients share the processors here.
-            max_queue_delay: Duration::from_secs(60),
             ..Config::default()
         };
         change(&mut config);
