@@ -281,7 +281,7 @@ impl Feed {
 
     /// Makes room for a load, at the cost of those that were used least recently; not of those in
     /// their tenure.
-    async fn make_room(&self, ask: Ask) {
+    async fn make_room(&mut self, ask: Ask) {
         // The load was thrown away meanwhile: nobody is evicted for it.
         if ask.answer.is_closed() {
             return;
@@ -293,7 +293,9 @@ impl Feed {
             Some(victims) => self.evict(victims, Eviction::Budget).await,
             None => false,
         };
-        let _gone = ask.answer.send(made);
+        if ask.answer.send(made).is_ok() && !made {
+            self.loads.note_refusal();
+        }
     }
 
     /// Publishes the same world without these organizations; false if that did not work out.

@@ -38,6 +38,8 @@ pub(super) struct Loads {
     loading: Vec<Loading>,
     waiting: VecDeque<OrganizationId>,
     arrived: Vec<Arrived>,
+    /// A load was refused the room that it asked for, and has not yet ended.
+    refused: bool,
     limit: usize,
 }
 
@@ -96,6 +98,7 @@ impl Loads {
             loading: Vec::new(),
             waiting: VecDeque::new(),
             arrived: Vec::new(),
+            refused: false,
             limit,
         }
     }
@@ -137,12 +140,14 @@ impl Loads {
     pub async fn next(&mut self) -> News {
         tokio::select! {
             Some(ended) = self.tasks.join_next_with_id() => self.note_end(ended),
-            Some(ask) = self.asked.recv() => News::Asks(ask),
+            // What the refused one leaves may be what the next asks for: they must not both fail.
+            Some(ask) = self.asked.recv(), if !self.refused => News::Asks(ask),
             else => std::future::pending().await,
         }
     }
 
     fn note_end(&mut self, ended: Result<(Id, Result<Option<Whole>, Failed>), JoinError>) -> News {
+        self.refused = false;
         let id = ended.as_ref().map_or_else(JoinError::id, |(id, _)| *id);
         let Some(place) = self.loading.iter().position(|loading| loading.task == id) else {
             // Thrown away by a reset while it ran.
@@ -185,6 +190,11 @@ impl Loads {
                 tail.changes().iter().filter(of_it).for_each(|change| loading.missed.push(change));
             }
         }
+    }
+
+    /// Notes that a load was refused room, which ends it.
+    pub fn note_refusal(&mut self) {
+        self.refused = true;
     }
 
     pub fn arrived(&self) -> &[Arrived] {
