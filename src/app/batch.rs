@@ -79,11 +79,12 @@ impl App {
         memory: &Memory,
         request: &BatchCheckPermissions,
         mut unknown: Unknown,
-    ) -> Result<Option<Vec<Result<Decision, Refusal>>>, Refusal> {
+    ) -> Result<Option<Vec<Result<Decision, Refusal>>>, Error> {
         let at = instant(request.at, memory.now)?;
+        let place = self.batches.join()?;
         let mut outcomes = Vec::with_capacity(request.items.len());
         for items in request.items.chunks(AT_A_TURN) {
-            let _turn = self.batches.turn().await;
+            let _turn = place.turn().await;
             for item in items {
                 let decide = |item| decide(memory, item, at, &mut unknown);
                 let refused = |refusal: &Refusal| Some(Err(refusal.clone()));

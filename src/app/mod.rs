@@ -44,7 +44,7 @@ pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
 pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use organizations::{NewOrganization, UpdateOrganization};
-pub use overload::{Batches, Place, overload_refusals};
+pub use overload::{Batches, overload_refusals};
 pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 pub use roles::{OrganizationRole, RegisterPermission};
 pub use service_accounts::{ServiceAccountOutcome, UpsertServiceAccount};

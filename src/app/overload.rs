@@ -4,7 +4,8 @@
 //! they come, what has arrived meanwhile would be read only after all of them: it would wait unseen
 //! in its connection, and could not even be refused. So they take turns, one for each worker of the
 //! runtime, and before each the worker does whatever else there is to do. How many wait then tells
-//! how much too much there is, and one too many is refused before its questions are read.
+//! how much too much there is, and one too many is refused before its questions are read. Who
+//! waits for something else than a processor, such as the database, is not in the line.
 //!
 //! A burst is served a little later, which is better than refusing it. An overload is a line that
 //! does not go away (Nichols and Jacobson, "Controlling Queue Delay", 2012): when none who came
@@ -57,7 +58,7 @@ struct Line {
     most: usize,
     /// Since when those below are counted.
     since: Instant,
-    admitted: usize,
+    joined: usize,
     refused: usize,
     /// Whether one of them found a turn free.
     found_free: bool,
@@ -65,7 +66,7 @@ struct Line {
 
 /// A place in the line, for as long as it is held.
 #[derive(Debug)]
-pub struct Place(Arc<Shared>);
+pub(super) struct Place(Arc<Shared>);
 
 impl Batches {
     /// One turn for each worker of this runtime.
@@ -81,7 +82,7 @@ impl Batches {
                 inside: 0,
                 most: BURST * workers,
                 since: now,
-                admitted: 0,
+                joined: 0,
                 refused: 0,
                 found_free: false,
             }),
@@ -91,23 +92,49 @@ impl Batches {
         }))
     }
 
-    /// Lets a batch into the line, of which nothing has been read yet.
+    /// Whether a batch that has just come begins: not if the line is full. It takes no place yet,
+    /// since all of it has to arrive first, and that is up to its client.
     ///
     /// # Errors
-    /// [`Error::Overloaded`]: too many are in it.
-    pub fn enter(&self) -> Result<Place, Error> {
-        self.enter_at(Instant::now())
+    /// [`Error::Overloaded`].
+    pub fn admit(&self) -> Result<(), Error> {
+        self.admit_at(Instant::now())
     }
 
-    fn enter_at(&self, now: Instant) -> Result<Place, Error> {
+    fn admit_at(&self, now: Instant) -> Result<(), Error> {
         let free = self.0.turns.available_permits() > 0;
-        if self.0.line().enter(now, free, self.0.workers) {
-            return Ok(Place(Arc::clone(&self.0)));
+        let mut line = self.0.line();
+        if now.saturating_duration_since(line.since) >= WINDOW {
+            line.judge(self.0.workers);
+            line.since = now;
         }
+        line.found_free |= free;
+        self.unless_full(&mut line)
+    }
+
+    /// A place in the line, for a batch that waits for nothing but its turns.
+    ///
+    /// # Errors
+    /// [`Error::Overloaded`]: it has filled meanwhile.
+    pub(super) fn join(&self) -> Result<Place, Error> {
+        let mut line = self.0.line();
+        self.unless_full(&mut line)?;
+        line.inside += 1;
+        line.joined += 1;
+        Ok(Place(Arc::clone(&self.0)))
+    }
+
+    fn unless_full(&self, line: &mut Line) -> Result<(), Error> {
+        if line.inside < line.most {
+            return Ok(());
+        }
+        line.refused += 1;
         self.0.refusals.increment(1);
         Err(Error::Overloaded)
     }
+}
 
+impl Place {
     /// Waits for a turn: who has it is to decide, and to wait for nothing else meanwhile.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // Nobody closes it.
@@ -125,29 +152,15 @@ impl Shared {
 }
 
 impl Line {
-    /// Whether one more is let in, who found a turn free or not.
-    fn enter(&mut self, now: Instant, free: bool, workers: usize) -> bool {
-        if now.saturating_duration_since(self.since) >= WINDOW {
-            self.judge(workers);
-            self.since = now;
-        }
-        self.found_free |= free;
-        let admitted = self.inside < self.most;
-        self.inside += usize::from(admitted);
-        self.admitted += usize::from(admitted);
-        self.refused += usize::from(!admitted);
-        admitted
-    }
-
     /// Few are let in while the line does not go away; and until only few of those who come have
     /// to be refused for that, or a line would build up again at once.
     fn judge(&mut self, workers: usize) {
-        if !self.found_free && self.admitted + self.refused > 0 {
+        if !self.found_free && self.joined + self.refused > 0 {
             self.most = FEW * workers;
-        } else if self.refused * 3 <= self.admitted {
+        } else if self.refused * 3 <= self.joined {
             self.most = BURST * workers;
         }
-        (self.admitted, self.refused, self.found_free) = (0, 0, false);
+        (self.joined, self.refused, self.found_free) = (0, 0, false);
     }
 }
 
@@ -165,7 +178,11 @@ mod tests {
 
     /// As many as come at once and are let in.
     fn enter(batches: &Batches, now: Instant, count: usize) -> Vec<Place> {
-        (0..count).filter_map(|_| batches.enter_at(now).ok()).collect()
+        let enter = |_| {
+            batches.admit_at(now).ok()?;
+            batches.join().ok()
+        };
+        (0..count).filter_map(enter).collect()
     }
 
     #[tokio::test]
@@ -174,20 +191,31 @@ mod tests {
         let batches = Batches::of(2, now);
         let inside = enter(&batches, now, 100);
         assert_eq!(inside.len(), 2 * BURST);
+        assert!(batches.join().is_err(), "all came before the line was full");
         drop(inside);
         assert_eq!(enter(&batches, now, 100).len(), 2 * BURST);
+    }
+
+    #[tokio::test]
+    async fn who_has_not_arrived_whole_takes_no_place() {
+        let now = Instant::now();
+        let batches = Batches::of(1, now);
+        assert!((0..1_000).all(|_| batches.admit_at(now).is_ok()));
+        assert_eq!(enter(&batches, now, 100).len(), BURST);
     }
 
     #[tokio::test]
     async fn few_are_let_in_while_the_line_does_not_go_away() {
         let now = Instant::now();
         let batches = Batches::of(1, now);
-        let turn = batches.turn().await;
-        assert_eq!(enter(&batches, now, 100).len(), BURST);
-        assert_eq!(enter(&batches, now + WINDOW / 2, 100).len(), BURST, "not for long yet");
-        assert_eq!(enter(&batches, now + WINDOW, 100).len(), FEW);
+        let first = batches.join().expect("a place");
+        let turn = first.turn().await;
+        assert_eq!(enter(&batches, now, 100).len(), BURST - 1);
+        assert_eq!(enter(&batches, now + WINDOW / 2, 100).len(), BURST - 1, "not for long yet");
+        assert_eq!(enter(&batches, now + WINDOW, 100).len(), FEW - 1);
         // A free turn now and then is no end of it, as long as most are refused.
         drop(turn);
+        drop(first);
         assert_eq!(enter(&batches, now + WINDOW * 3 / 2, 100).len(), FEW);
         assert_eq!(enter(&batches, now + WINDOW * 2, 4).len(), FEW);
         assert_eq!(enter(&batches, now + WINDOW * 3, 100).len(), BURST, "nobody was refused");
@@ -203,8 +231,9 @@ mod tests {
     #[tokio::test]
     async fn one_has_the_turn_and_others_wait_for_it() {
         let batches = Batches::of(1, Instant::now());
-        let turn = batches.turn().await;
-        let mut next = Box::pin(batches.turn());
+        let (first, second) = (batches.join().expect("a place"), batches.join().expect("a place"));
+        let turn = first.turn().await;
+        let mut next = Box::pin(second.turn());
         assert!(next.as_mut().now_or_never().is_none());
         drop(turn);
         assert!(next.await.is_some());
@@ -212,10 +241,10 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_else_is_to_be_done_comes_before_a_turn() {
-        let batches = Batches::of(1, Instant::now());
+        let place = Batches::of(1, Instant::now()).join().expect("a place");
         let (begins, mut begun) = tokio::sync::oneshot::channel();
         tokio::spawn(async move { begins.send(()) });
-        let _turn = batches.turn().await;
+        let _turn = place.turn().await;
         assert!(begun.try_recv().is_ok());
     }
 }

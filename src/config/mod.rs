@@ -95,7 +95,7 @@ pub struct Config {
 
     /// Calls and connections that may be open at once; a call beyond that is refused
     #[arg(long, env = "PORTCULLIS_MAX_OPEN_CALLS", value_name = "NUMBER")]
-    #[arg(default_value = "20000", value_parser = size(1_000_000))]
+    #[arg(default_value = "20000", value_parser = at_least(100, 1_000_000))]
     pub max_open_calls: usize,
 
     #[command(flatten)]
@@ -352,7 +352,11 @@ fn count(most: u64) -> RangedU64ValueParser<u32> {
 }
 
 fn size(most: u64) -> RangedU64ValueParser<usize> {
-    RangedU64ValueParser::new().range(1..=most)
+    at_least(1, most)
+}
+
+fn at_least(least: u64, most: u64) -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(least..=most)
 }
 
 const UNITS: [(&str, u64); 4] = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];

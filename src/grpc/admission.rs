@@ -11,12 +11,13 @@ use tokio::runtime::RuntimeMetrics;
 use tonic::Status;
 
 use super::status;
-use crate::app::{Batches, Place, overload_refusals};
+use crate::app::{Batches, overload_refusals};
 
 /// Decides which calls begin.
 pub(super) struct Admission {
-    most: usize,
-    /// Each connection and each call has a task, from when it is read on. The runtime counts them.
+    /// The most tasks, those of the server itself among them. Each connection and each call has
+    /// one, from when it is read on, and the runtime counts them.
+    most_tasks: usize,
     runtime: RuntimeMetrics,
     batches: Batches,
     refusals: Counter,
@@ -25,22 +26,24 @@ pub(super) struct Admission {
 }
 
 impl Admission {
+    /// Lets so many calls and connections be open beside what runs already.
     pub(super) fn new(most: usize, runtime: RuntimeMetrics, batches: Batches) -> Self {
+        let most_tasks = runtime.num_alive_tasks().saturating_add(most);
         let (refusals, refusal) = (overload_refusals("calls"), status::overloaded());
-        Self { most, runtime, batches, refusals, refusal }
+        Self { most_tasks, runtime, batches, refusals, refusal }
     }
 
     /// Whether a call begins, before anything of it is looked at.
     pub(super) fn admit(&self) -> Result<(), Status> {
-        if self.runtime.num_alive_tasks() <= self.most {
+        if self.runtime.num_alive_tasks() <= self.most_tasks {
             return Ok(());
         }
         self.refusals.increment(1);
         Err(self.refusal.clone())
     }
 
-    /// Whether a batch does, which has a place in the line until it is answered.
-    pub(super) fn admit_batch(&self) -> Result<Place, Status> {
-        self.batches.enter().map_err(|_overloaded| self.refusal.clone())
+    /// Whether a batch does.
+    pub(super) fn admit_batch(&self) -> Result<(), Status> {
+        self.batches.admit().map_err(|_overloaded| self.refusal.clone())
     }
 }

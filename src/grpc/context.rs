@@ -24,6 +24,8 @@ static TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const MAX_REQUEST_ID_BYTES: usize = 128;
 /// How much of the time a client waits is kept for the way of the answer, at the most.
 const RETURN_TIME: Duration = Duration::from_millis(20);
+/// How long after its deadline a call may still be there.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// When a call came, and for how long its client waits from then on: what is done before the call
 /// is read, such as finding out who calls, takes of the same time.
@@ -38,6 +40,12 @@ impl Arrival {
     pub(super) fn now(headers: &HeaderMap) -> Self {
         let timeout = headers.get(&TIMEOUT).and_then(|value| parse_timeout(value.to_str().ok()?));
         Self { time: Instant::now(), timeout }
+    }
+
+    /// When nobody waits for anything of it any more; a call ends by its deadline by itself, once it
+    /// has arrived whole.
+    pub(super) fn abandoned(self, most: Duration) -> Instant {
+        self.time + self.timeout.map_or(most, |given| given.min(most)) + GRACE
     }
 
     /// When the client stops waiting, less the way back; never later than `most` after the arrival.

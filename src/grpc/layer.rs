@@ -29,7 +29,6 @@ use super::admission::Admission;
 use super::code::name;
 use super::context::{ACTOR, Admitted, Arrival};
 use super::{authenticate, status};
-use crate::app::Place;
 use crate::authn::Authenticator;
 use crate::domain::caller::Caller;
 use crate::domain::refusal::{Reason, Refusal};
@@ -56,6 +55,7 @@ struct Calls {
     /// The count of all others.
     others: Counter,
     max_message_bytes: usize,
+    request_timeout: Duration,
     authenticator: Authenticator,
     admission: Arc<Admission>,
     /// Cancelled when open streams have to end.
@@ -89,6 +89,7 @@ pub(super) struct Call<S> {
 impl CallLayer {
     pub(super) fn new(
         max_message_bytes: usize,
+        request_timeout: Duration,
         authenticator: Authenticator,
         admission: Arc<Admission>,
         stopping: CancellationToken,
@@ -102,8 +103,15 @@ impl CallLayer {
         };
         let methods = methods().into_iter().map(success).collect();
         let others = counter!(REQUESTS, "method" => "other", "code" => "");
-        let calls =
-            Calls { methods, others, max_message_bytes, authenticator, admission, stopping };
+        let calls = Calls {
+            methods,
+            others,
+            max_message_bytes,
+            request_timeout,
+            authenticator,
+            admission,
+            stopping,
+        };
         Self { calls: Arc::new(calls) }
     }
 }
@@ -134,6 +142,7 @@ impl<S> Service<Request<Body>> for Call<S>
 where
     S: Service<Request<Body>, Response = Response<Body>> + Clone + Send + 'static,
     S::Future: Send,
+    S::Error: Send,
 {
     type Response = Response<Body>;
     type Error = S::Error;
@@ -151,10 +160,9 @@ where
         let other = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, other);
         Box::pin(async move {
-            let _place = match calls.begin(&called) {
-                Ok(place) => place,
-                Err(overloaded) => return Ok(calls.finish(&called, overloaded.into_http())),
-            };
+            if let Err(overloaded) = calls.begin(&called) {
+                return Ok(calls.finish(&called, overloaded.into_http()));
+            }
             // Nothing of a call survives its panic but what it shares with others: the pools,
             // which discard a connection inside a transaction, and what no call leaves half
             // changed.
@@ -164,9 +172,17 @@ where
                     Err(refused) => Ok(refused.into_http()),
                 }
             });
-            let response = match answer.catch_unwind().await {
-                Ok(response) => response?,
-                Err(panic) => status::internal(&Panic(panic.as_ref())).into_http(),
+            let mut answer = pin!(answer.catch_unwind());
+            let answered = match poll!(answer.as_mut()) {
+                // Nearly every check is answered at once, and needs no timer.
+                Poll::Ready(answered) => Ok(answered),
+                // The rest of the request may never come.
+                Poll::Pending => timeout_at(arrival.abandoned(calls.request_timeout), answer).await,
+            };
+            let response = match answered {
+                Ok(Ok(response)) => response?,
+                Ok(Err(panic)) => status::internal(&Panic(panic.as_ref())).into_http(),
+                Err(_) => status::deadline_exceeded().into_http(),
             };
             Ok(calls.finish(&called, response))
         })
@@ -195,14 +211,14 @@ impl Calls {
 
     /// Whether the call begins at all. Health and reflection always do: who asks how the server is
     /// has to be told when it is bad.
-    fn begin(&self, called: &Called) -> Result<Option<Place>, Status> {
+    fn begin(&self, called: &Called) -> Result<(), Status> {
         if matches!(called, Called::Open) {
-            return Ok(None);
+            return Ok(());
         }
         self.admission.admit()?;
         match called {
-            Called::Ours(method) if method.is_batch => self.admission.admit_batch().map(Some),
-            _ => Ok(None),
+            Called::Ours(method) if method.is_batch => self.admission.admit_batch(),
+            _ => Ok(()),
         }
     }
 
@@ -338,6 +354,7 @@ mod tests {
     use std::convert::Infallible;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
+    use tokio::time::Instant;
     use tonic_types::StatusExt as _;
     use tower::{ServiceExt as _, service_fn};
 
@@ -345,6 +362,7 @@ mod tests {
     use crate::app::Batches;
 
     const CHECK: &str = "/portcullis.v1.PolicyService/CheckPermission";
+    const TIMEOUT: Duration = Duration::from_secs(10);
 
     fn admission(most: usize) -> Arc<Admission> {
         let runtime = tokio::runtime::Handle::current().metrics();
@@ -353,7 +371,7 @@ mod tests {
 
     fn layer(most: usize) -> CallLayer {
         let authenticator = Authenticator::trusting();
-        CallLayer::new(1_000, authenticator, admission(most), CancellationToken::new())
+        CallLayer::new(1_000, TIMEOUT, authenticator, admission(most), CancellationToken::new())
     }
 
     async fn call(path: &str, answer: fn() -> Response<Body>) -> Response<Body> {
@@ -380,7 +398,8 @@ mod tests {
     #[tokio::test]
     async fn aut_2_nothing_but_health_and_reflection_is_reached_without_a_credential() {
         let demanding = Authenticator::demanding(None, None, None);
-        let layer = CallLayer::new(1_000, demanding, admission(1_000), CancellationToken::new());
+        let (admission, stopping) = (admission(1_000), CancellationToken::new());
+        let layer = CallLayer::new(1_000, TIMEOUT, demanding, admission, stopping);
         for (path, reached) in
             [("/grpc.health.v1.Health/Check", true), (CHECK, false), ("/x", false)]
         {
@@ -421,14 +440,26 @@ mod tests {
         assert!(Status::from_header_map(response.headers()).is_none(), "no panic");
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_never_comes_whole_ends() {
+        let service = layer(1_000).layer(service_fn(|_: Request<Body>| {
+            std::future::pending::<Result<Response<Body>, Infallible>>()
+        }));
+        let (began, request) = (Instant::now(), Request::builder().uri(CHECK));
+        let response = service.oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(reason(&response).0, Code::DeadlineExceeded);
+        assert!(began.elapsed() >= TIMEOUT, "{:?}", began.elapsed());
+    }
+
     #[tokio::test]
     async fn one_call_too_many_is_not_begun() {
         let begun = Arc::new(AtomicUsize::new(0));
-        // Another task that lives as long as this test does.
-        let _other = tokio::spawn(std::future::pending::<()>());
         for (most, begins) in [(0, 0), (1, 1)] {
+            let layer = layer(most);
+            // Another that is open meanwhile.
+            let _other = tokio::spawn(std::future::pending::<()>());
             let counted = Arc::clone(&begun);
-            let service = layer(most).layer(service_fn(move |_| {
+            let service = layer.layer(service_fn(move |_| {
                 counted.fetch_add(1, Ordering::Relaxed);
                 async { Ok::<_, Infallible>(Response::new(Body::empty())) }
             }));

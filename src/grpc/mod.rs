@@ -116,6 +116,7 @@ impl Services {
         let batches = self.app.batches().clone();
         let admission = Arc::new(Admission::new(self.max_open_calls, runtime, batches));
         let further = self.further.clone();
+        let timeout = self.request_timeout;
         let shared = Arc::new(self);
         macro_rules! service {
             ($server:ident) => {
@@ -127,7 +128,7 @@ impl Services {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .http2_max_header_list_size(MAX_HEADER_LIST_BYTES)
-            .layer(layer::CallLayer::new(size, authenticator, admission, stopping.clone()))
+            .layer(layer::CallLayer::new(size, timeout, authenticator, admission, stopping.clone()))
             .add_routes(further)
             .add_service(service!(AccessSettingsServiceServer))
             .add_service(service!(DirectoryServiceServer))

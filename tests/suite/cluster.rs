@@ -8,7 +8,7 @@
 //! A test that has its database for longer than any needs it waits for something that does not
 //! come. Then the whole run ends, and says which test it was.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt;
@@ -16,13 +16,15 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Duration;
 
 use diesel_async::{AsyncConnection, AsyncPgConnection, SimpleAsyncConnection};
 use portcullis::embedded_postgres::{self, Durability, EmbeddedPostgres};
 use tempfile::TempDir;
 use tokio::sync::{OnceCell, mpsc, oneshot};
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// What the test databases of a whole run may need; a container's `/dev/shm` often has 64 MB.
 const ROOM: u64 = 4 << 30;
@@ -53,7 +55,7 @@ pub struct TestDatabase {
 }
 
 enum Errand {
-    Create { name: String, test: String, done: oneshot::Sender<()> },
+    Create { name: String, done: oneshot::Sender<()> },
     Drop { name: String },
 }
 
@@ -63,9 +65,8 @@ pub async fn database() -> TestDatabase {
     let cluster = CLUSTER.get_or_init(Cluster::start).await;
     let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
     let (done, created) = oneshot::channel();
-    // A test runs in a thread that has its name.
-    let test = std::thread::current().name().unwrap_or("a thread without a name").to_owned();
-    let errand = Errand::Create { name: name.clone(), test, done };
+    watch(&name);
+    let errand = Errand::Create { name: name.clone(), done };
     let clerk = cluster.clerk.clone();
     clerk.send(errand).expect("the clerk is there");
     created.await.expect("the database is created");
@@ -76,8 +77,47 @@ pub async fn database() -> TestDatabase {
 impl Drop for TestDatabase {
     fn drop(&mut self) {
         let name = std::mem::take(&mut self.name);
+        WATCHED.lock().unwrap_or_else(PoisonError::into_inner).remove(&name);
         // No clerk: the process is ending, and the whole cluster with it.
         let _ending = self.clerk.send(Errand::Drop { name });
+    }
+}
+
+/// Which test has a database, by its name, and since when.
+static WATCHED: Mutex<BTreeMap<String, (String, Instant)>> = Mutex::new(BTreeMap::new());
+
+/// Ends the whole run, and says so, if the test that runs in this thread has this database for too
+/// long.
+fn watch(database: &str) {
+    /// Looks after all of them, on a thread of its own: whatever else hangs, this does not.
+    static WATCHDOG: LazyLock<Mutex<Sender<()>>> = LazyLock::new(|| {
+        let (alive, watched) = channel::<()>();
+        let look = move || {
+            while watched.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
+                end_if_one_hangs();
+            }
+        };
+        std::thread::Builder::new().name("watchdog".to_owned()).spawn(look).expect("a thread");
+        Mutex::new(alive)
+    });
+    LazyLock::force(&WATCHDOG);
+    // A test runs in a thread that has its name.
+    let test = std::thread::current().name().unwrap_or("a thread without a name").to_owned();
+    let mut watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    watched.insert(database.to_owned(), (test, Instant::now()));
+}
+
+fn end_if_one_hangs() {
+    let watched = WATCHED.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut hanging = watched.values().filter(|(_, since)| since.elapsed() > HANGS_AFTER);
+    if let Some((test, since)) = hanging.next() {
+        let seconds = since.elapsed().as_secs();
+        // Past what captures the output of tests.
+        let _lost = writeln!(std::io::stderr(), "{test} hangs: not done after {seconds} s");
+        // Servers that tests have started would keep our output open.
+        let parent = std::process::id().to_string();
+        let _left = Command::new("pkill").args(["-KILL", "-P", &parent]).status();
+        std::process::exit(1);
     }
 }
 
@@ -145,29 +185,10 @@ fn run_clerk(
         let mut admin = AsyncPgConnection::establish(admin).await.expect("connects");
         make_template(&mut admin, template).await;
         ready.send(()).expect("the first test waits");
-        let mut users = HashMap::new();
-        loop {
-            match timeout(LOOK, errands.recv()).await {
-                Ok(Some(errand)) => run_errand(&mut admin, &mut users, errand).await,
-                Ok(None) => return,
-                Err(_nothing_to_do) => {}
-            }
-            end_if_one_hangs(&users);
+        while let Some(errand) = errands.recv().await {
+            run_errand(&mut admin, errand).await;
         }
     });
-}
-
-/// Which test has a database, by its name, and since when.
-type Users = HashMap<String, (String, Instant)>;
-
-fn end_if_one_hangs(users: &Users) {
-    let mut hanging = users.values().filter(|(_, since)| since.elapsed() > HANGS_AFTER);
-    if let Some((test, since)) = hanging.next() {
-        let seconds = since.elapsed().as_secs();
-        // Past what captures the output of tests.
-        let _lost = writeln!(std::io::stderr(), "{test} hangs: not done after {seconds} s");
-        std::process::exit(1);
-    }
 }
 
 async fn make_template(admin: &mut AsyncPgConnection, url: &str) {
@@ -177,17 +198,15 @@ async fn make_template(admin: &mut AsyncPgConnection, url: &str) {
     execute(admin, &settle).await;
 }
 
-async fn run_errand(admin: &mut AsyncPgConnection, users: &mut Users, errand: Errand) {
+async fn run_errand(admin: &mut AsyncPgConnection, errand: Errand) {
     match errand {
-        Errand::Create { name, test, done } => {
+        Errand::Create { name, done } => {
             let copy = format!("CREATE DATABASE {name} TEMPLATE {TEMPLATE} STRATEGY FILE_COPY");
             execute(admin, &copy).await;
-            users.insert(name, (test, Instant::now()));
             // A test that no longer waits has dropped the database's handle, or never had it.
             let _gone = done.send(());
         }
         Errand::Drop { name } => {
-            users.remove(&name);
             execute(admin, &format!("DROP DATABASE {name} WITH (FORCE)")).await;
         }
     }

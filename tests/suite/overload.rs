@@ -22,10 +22,10 @@ fn overloaded() -> (Code, String) {
 async fn what_is_refused_for_overload_was_not_begun_and_health_is_never_refused() {
     let calm = TestServer::start().await;
     calm.given().organization("acme").user("ann").user("ben").portfolio("roadmap").await;
-    // Every call is one too many, besides its connection, so this server refuses all of them.
+    // Every call is one too many, and so is its connection: this server refuses all of them.
     let database = Arc::clone(&calm.database);
     let busy = TestServer::on(database, Clock::system(), |config| {
-        config.max_open_calls = 1;
+        config.max_open_calls = 0;
     })
     .await;
     let client = busy.system();
@@ -47,6 +47,7 @@ async fn what_is_refused_for_overload_was_not_begun_and_health_is_never_refused(
 #[tokio::test]
 async fn a_flood_of_batches_is_answered_or_refused_and_leaves_nothing() {
     let server = TestServer::start_with(|config| {
+        config.request_timeout = Duration::from_secs(60);
         // However long the feed waits behind the calls: memory answers.
         config.staleness_bound = Duration::from_secs(3_600);
     })
