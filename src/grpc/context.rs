@@ -42,8 +42,8 @@ impl Arrival {
         Self { time: Instant::now(), timeout }
     }
 
-    /// When nobody waits for anything of it any more; a call ends by its deadline by itself, once it
-    /// has arrived whole.
+    /// When nobody waits for anything of it any more. A call that has arrived whole ends by its
+    /// deadline by itself.
     pub(super) fn abandoned(self, most: Duration) -> Instant {
         self.time + self.timeout.map_or(most, |given| given.min(most)) + GRACE
     }
