@@ -193,6 +193,11 @@ static ASIDE: LazyLock<Line> = LazyLock::new(|| {
     Line::of(cores)
 });
 
+/// Counts refusals from now on, so that there is a count before there is a refusal.
+pub(super) fn open_the_line() {
+    LazyLock::force(&ASIDE);
+}
+
 /// How many works may be waited for, for each that may run at once. A client further back would
 /// rather be told to try again.
 const LINE: usize = 16;

@@ -156,6 +156,7 @@ impl App {
     /// The application on a database and a cache of it.
     #[must_use]
     pub fn new(storage: Storage, cache: Cache) -> Self {
+        memory::open_the_line();
         Self { storage, cache, shadow: Shadow::new(0), batches: Batches::for_this_runtime() }
     }
 

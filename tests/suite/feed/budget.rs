@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures::future::join_all;
-use portcullis::cache::{Cache, Freshness, Options, Requirement, Usage};
+use portcullis::cache::{Cache, Freshness, NotHeld, Options, Requirement, Usage};
 use tokio::time::{Instant, timeout};
 
 use super::site::{
@@ -145,6 +145,9 @@ async fn organizations_that_do_not_fit_together_do_not_evict_each_other_at_every
     let (cache, _ends) = site.replica_with(patient(peak + 64));
     cache.ready().await;
     load(&site, &cache, "org-0").await;
+    let other = ["org-1".parse().unwrap()];
+    let refused = cache.holding(NOW, &other, Instant::now() + PATIENCE).await.err();
+    assert_eq!(refused, Some(NotHeld::OverBudget(other[0].clone())));
     for _ in 0..20 {
         cache.want("org-1".parse().unwrap());
         cache.want("org-0".parse().unwrap());
