@@ -263,17 +263,27 @@ impl Feed {
         let (Wish::Load(id) | Wish::Reload(id)) = &wish;
         let id = id.clone();
         if matches!(wish, Wish::Reload(_)) {
+            let world = self.shared.world.load_full();
+            let tenure_end = world.organizations.get(&id).map(|loaded| loaded.stay.tenure_end);
             self.evict(vec![id.clone()], Eviction::Diverged).await;
+            // Memory that is wrong each time is not loaded at each question that finds it so.
+            if let Some(until) = tenure_end {
+                self.put_rest(id.clone(), Rest::until(until));
+            }
         }
         self.loads.want(id, &self.shared.world.load());
     }
 
     /// Notes that an organization is not to be loaded again before a while.
     fn rest(&self, id: OrganizationId, failed: &LoadFailed) {
-        let mut next = World::clone(&self.shared.world.load());
         let now = self.shared.clock.read().monotonic;
-        let rest = Rest::after(failed, next.resting.get(&id), now);
+        let rest = Rest::after(failed, self.shared.world.load().resting.get(&id), now);
         load::tell(&id, failed, &rest);
+        self.put_rest(id, rest);
+    }
+
+    fn put_rest(&self, id: OrganizationId, rest: Rest) {
+        let mut next = World::clone(&self.shared.world.load());
         next.resting.insert(id, rest);
         metrics::set_over_budget(&next);
         self.shared.world.store(Arc::new(next));

@@ -81,7 +81,7 @@ impl Default for Options {
 enum Wish {
     /// Load it, unless it is loaded.
     Load(OrganizationId),
-    /// What memory has of it is wrong: load it anew.
+    /// What memory has of it is wrong: load it anew, but not again at once.
     Reload(OrganizationId),
 }
 
@@ -177,7 +177,7 @@ impl Cache {
     }
 
     /// Says that what memory has of an organization is not what the database has: it is evicted at
-    /// once, and loaded anew.
+    /// once, and loaded anew when its tenure is over.
     pub async fn distrust(&self, organization: OrganizationId) {
         // Without a feed nothing is answered from memory for long.
         let _ended = self.0.wishes.send(Wish::Reload(organization)).await;

@@ -32,6 +32,11 @@ const NO_ROOM: (Duration, Duration) = (Duration::from_secs(10), Duration::from_s
 const TOO_LARGE: Duration = Duration::from_secs(600);
 
 impl Rest {
+    /// A pause until an instant, after which it is as if nothing had failed.
+    pub fn until(until: Duration) -> Self {
+        Self { cause: Cause::Failed, until, times: 0 }
+    }
+
     /// The pause after a load that failed.
     pub fn after(failed: &Failed, before: Option<&Self>, now: Duration) -> Self {
         let cause = match failed {

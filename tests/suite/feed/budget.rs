@@ -225,6 +225,22 @@ async fn live(site: &Site, cache: &Cache, organization: &str, seen: &Seen) {
     }
 }
 
+/// **What was found to be wrong** is thrown away at once, and loaded no sooner than if it had been
+/// displaced.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_distrusted_is_not_answered_from_and_not_loaded_again_at_once() {
+    let site = site_with(patient(usize::MAX)).await;
+    site.load(ACME).await;
+    site.cache.distrust(ACME.parse().unwrap()).await;
+    for _ in 0..20 {
+        assert!(site.cache.round_now().await);
+        assert!(!holds(&site.cache, ACME).await, "gone, and not loaded again");
+        site.cache.want(ACME.parse().unwrap());
+    }
+    site.clock.advance(TENURE);
+    site.load_again(ACME).await;
+}
+
 /// **A load that failed rests**, for longer each time.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_load_that_failed_is_not_tried_again_at_once() {
