@@ -7,7 +7,9 @@ use serde_json::{Map, Value};
 
 use super::Outcome;
 
-/// Where the figures are kept, of this run and of those before.
+/// Where the figures are kept, of this run and of those before. Cargo may build elsewhere, so that
+/// the directory need not be there.
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target");
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
 
 /// What a figure is to reach.
@@ -39,6 +41,7 @@ impl Report {
             std::env::consts::OS,
             std::env::consts::ARCH,
         );
+        std::fs::create_dir_all(DIRECTORY)?;
         Ok(Self { began: Instant::now(), figures: earlier()?, measured: 0, missed: 0 })
     }
 
@@ -87,7 +90,7 @@ impl Report {
     pub fn end(&self) {
         let Self { measured, missed, .. } = self;
         println!("\n{measured} figures measured, kept in target/bench.json");
-        println!("{missed} goals missed");
+        println!("goals missed: {missed}");
     }
 }
 

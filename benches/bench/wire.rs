@@ -35,8 +35,8 @@ struct Server {
     token: Option<AsciiMetadataValue>,
 }
 
-/// One turn: server CPU and wall time a call, in microseconds. In the latter is also what the client
-/// does, on the same cores.
+/// One turn: server CPU and wall time a call, in microseconds. In the latter is also what the
+/// client does, on the same cores.
 #[derive(Clone, Copy)]
 struct Turn {
     cpu: f64,

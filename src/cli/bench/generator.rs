@@ -168,7 +168,7 @@ impl Run {
     }
 
     /// Counts a call that is due; its lag too if it cannot leave, since nothing else will.
-    fn count(&self, due: Instant, leaves: bool) {
+    fn count_due(&self, due: Instant, leaves: bool) {
         let lag = micros(due.elapsed());
         let mut measured = self.measured();
         measured.due += 1;
@@ -212,7 +212,9 @@ where
     let paced = tokio::task::spawn_blocking(move || pace(&pacing, &runtime, call));
     // Nothing in there panics; and if it did, what was measured until then would be all.
     let _paced = paced.await;
-    if timeout(DRAIN, room.acquire_many(plan.max_in_flight)).await.is_err() {
+    let all_answered = timeout(DRAIN, room.acquire_many(plan.max_in_flight)).await;
+    run.measured().interrupted |= run.stop.waiting.is_cancelled();
+    if all_answered.is_err() {
         run.stop.waiting.cancel();
         let _all_told = room.acquire_many(plan.max_in_flight).await;
     }
@@ -236,7 +238,7 @@ where
         let counts = index >= warm_up;
         let permit = Arc::clone(&run.room).try_acquire_owned();
         if counts {
-            run.count(due, permit.is_ok());
+            run.count_due(due, permit.is_ok());
         }
         let Ok(permit) = permit else { continue };
         let (run, answer) = (Arc::clone(run), call(index));
@@ -403,17 +405,21 @@ mod tests {
     #[tokio::test]
     async fn stopped_altogether_it_does_not_wait_for_answers_either() {
         let plan = Plan { warm_up: Duration::ZERO, ..PLAN };
-        let stop = Stop::default();
-        let stopping = stop.clone();
-        let call = move |index| {
-            if index == 10 {
-                stopping.sending.cancel();
-                stopping.waiting.cancel();
-            }
-            std::future::pending()
-        };
-        let measured = run(plan, stop, call).await.unwrap();
-        assert_eq!((measured.due, measured.count(UNANSWERED)), (11, 11));
-        assert!(measured.outcomes[UNANSWERED].max() < micros(DRAIN));
+        // In the middle, and when all have left.
+        for last in [10, 99] {
+            let stop = Stop::default();
+            let stopping = stop.clone();
+            let call = move |index| {
+                if index == last {
+                    stopping.sending.cancel();
+                    stopping.waiting.cancel();
+                }
+                std::future::pending()
+            };
+            let measured = run(plan, stop, call).await.unwrap();
+            assert!(measured.interrupted);
+            assert_eq!((measured.due, measured.count(UNANSWERED)), (last + 1, last + 1));
+            assert!(measured.outcomes[UNANSWERED].max() < micros(DRAIN));
+        }
     }
 }
