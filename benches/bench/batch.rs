@@ -78,7 +78,7 @@ async fn turn(
     while let Some(ended) = streams.join_next().await {
         allowed += ended??;
     }
-    let seconds = (child.cpu()? - cpu) as f64 / 1e9;
+    let seconds = child.cpu()?.since(&cpu) as f64 / 1e9;
     let decisions = (STREAMS * BATCHES * ITEMS) as f64;
     Ok(Turn { per_second: decisions / seconds, allowed: allowed as f64 / decisions })
 }

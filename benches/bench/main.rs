@@ -2,8 +2,9 @@
 //! for some sections of it.
 //!
 //! A section is a file with a function `measure`; the rows that it reports are printed as they
-//! come, and written to `target/bench.json` at the end, name to number. What needs a process of its
-//! own (a server, a measured memory) is this same program, started again as a child.
+//! come, and written to `target/bench.json` after each section, name to number; what other runs
+//! have measured stays in there. What needs a process of its own (a server, a measured memory) is
+//! this same program, started again as a child.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -62,19 +63,30 @@ async fn measure<'a>(wanted: impl Iterator<Item = &'a str>) -> Outcome<()> {
         return Err(format!("no section `{unknown}`; there are {}", SECTIONS.join(", ")).into());
     }
     let mut report = Report::begin()?;
-    for section in SECTIONS.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
-        report.section(section);
-        match *section {
-            "wire" => wire::measure(&mut report).await?,
-            "batch" => batch::measure(&mut report).await?,
-            "decide" => decide::measure(&mut report)?,
-            "cold" => cold::measure(&mut report).await?,
-            "load" => load::measure(&mut report).await?,
-            "visible" => visible::measure(&mut report).await?,
-            "overload" => overload::measure(&mut report).await?,
-            "writes" => writes::measure(&mut report).await?,
-            _ => return Err(format!("section `{section}` is not served").into()),
+    let mut ended = Ok(());
+    for name in SECTIONS.iter().filter(|name| wanted.is_empty() || wanted.contains(name)) {
+        report.section(name);
+        ended = section(name, &mut report).await;
+        // Of a section that fails, too, what it has told was measured.
+        report.write()?;
+        if ended.is_err() {
+            break;
         }
     }
-    report.write()
+    report.end();
+    ended
+}
+
+async fn section(name: &str, report: &mut Report) -> Outcome<()> {
+    match name {
+        "wire" => wire::measure(report).await,
+        "batch" => batch::measure(report).await,
+        "decide" => decide::measure(report),
+        "cold" => cold::measure(report).await,
+        "load" => load::measure(report).await,
+        "visible" => visible::measure(report).await,
+        "overload" => overload::measure(report).await,
+        "writes" => writes::measure(report).await,
+        _ => Err(format!("section `{name}` is not served").into()),
+    }
 }

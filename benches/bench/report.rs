@@ -1,9 +1,16 @@
 //! The rows of a run.
 
-use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::time::Instant;
 
+use serde_json::{Map, Value};
+
 use super::Outcome;
+
+/// Where the figures are kept, of this run and of those before. Cargo may build elsewhere, so that
+/// the directory need not be there.
+const DIRECTORY: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target");
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
 
 /// What a figure is to reach.
 #[derive(Clone, Copy)]
@@ -17,7 +24,10 @@ pub enum Goal {
 /// Everything measured so far; rows are printed as they come.
 pub struct Report {
     began: Instant,
-    figures: BTreeMap<String, f64>,
+    /// Those of earlier runs too, as long as they are not measured anew.
+    figures: Map<String, Value>,
+    measured: usize,
+    missed: usize,
 }
 
 impl Report {
@@ -31,7 +41,8 @@ impl Report {
             std::env::consts::OS,
             std::env::consts::ARCH,
         );
-        Ok(Self { began: Instant::now(), figures: BTreeMap::new() })
+        std::fs::create_dir_all(DIRECTORY)?;
+        Ok(Self { began: Instant::now(), figures: earlier()?, measured: 0, missed: 0 })
     }
 
     pub fn section(&self, name: &str) {
@@ -58,8 +69,12 @@ impl Report {
     }
 
     fn judge(&mut self, name: &str, value: f64, goal: Goal) -> String {
-        self.figures.insert(name.to_owned(), value);
-        let told = |reached: bool| if reached { "reached" } else { "MISSED" };
+        self.figures.insert(name.to_owned(), value.into());
+        self.measured += 1;
+        let mut told = |reached: bool| {
+            self.missed += usize::from(!reached);
+            if reached { "reached" } else { "MISSED" }
+        };
         match goal {
             Goal::AtMost(most) => format!("at most {most}: {}", told(value <= most)),
             Goal::AtLeast(least) => format!("at least {least}: {}", told(value >= least)),
@@ -67,11 +82,25 @@ impl Report {
         }
     }
 
-    pub fn write(self) -> Outcome<()> {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/target/bench.json");
-        std::fs::write(path, serde_json::to_string_pretty(&self.figures)?)?;
-        println!("\n{} figures in target/bench.json", self.figures.len());
-        Ok(())
+    /// Keeps what was measured so far, whatever becomes of the sections that follow.
+    pub fn write(&self) -> Outcome<()> {
+        Ok(std::fs::write(FILE, serde_json::to_string_pretty(&self.figures)?)?)
+    }
+
+    pub fn end(&self) {
+        let Self { measured, missed, .. } = self;
+        println!("\n{measured} figures measured, kept in target/bench.json");
+        println!("goals missed: {missed}");
+    }
+}
+
+/// What is in the file, so that a run of some sections leaves the others as they are.
+fn earlier() -> Outcome<Map<String, Value>> {
+    match std::fs::read_to_string(FILE) {
+        Ok(text) => Ok(serde_json::from_str(&text)
+            .map_err(|error| format!("{FILE} holds no figures ({error}); remove it"))?),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Map::new()),
+        Err(error) => Err(format!("cannot read {FILE}: {error}").into()),
     }
 }
 

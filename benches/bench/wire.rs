@@ -35,7 +35,8 @@ struct Server {
     token: Option<AsciiMetadataValue>,
 }
 
-/// One turn: server CPU and wall time a call, in microseconds.
+/// One turn: server CPU and wall time a call, in microseconds. In the latter is also what the
+/// client does, on the same cores.
 #[derive(Clone, Copy)]
 struct Turn {
     cpu: f64,
@@ -139,7 +140,8 @@ impl Server {
             ended??;
         }
         let wall = began.elapsed().as_nanos() as f64 / 1_000.0 / CALLS as f64;
-        Ok(Turn { cpu: (child.cpu()? - cpu) as f64 / 1_000.0 / CALLS as f64, wall })
+        let cpu = child.cpu()?.since(&cpu) as f64 / 1_000.0 / CALLS as f64;
+        Ok(Turn { cpu, wall })
     }
 }
 

@@ -40,26 +40,44 @@ pub struct Plan {
     pub max_in_flight: u32,
 }
 
+/// How a run is told to end early.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    /// Cancelled when no further call is to leave.
+    pub sending: CancellationToken,
+    /// Cancelled, after the other, when answers are no longer waited for.
+    pub waiting: CancellationToken,
+}
+
 /// What became of the calls that were due after the warm-up. Latencies are in microseconds.
 #[derive(Clone, Debug)]
 pub struct Measured {
     /// The latencies by outcome, each from the instant at which its call was due.
     pub outcomes: BTreeMap<&'static str, Histogram<u64>>,
-    /// How much later than due the calls left: what this process adds to each latency.
+    /// How much later than due the calls left, or were found not to be able to: what this process
+    /// adds to each latency.
     pub lag: Histogram<u64>,
     /// Calls that were due.
     pub due: u64,
     /// Of those, the calls that did not leave, because too many were in flight.
     pub not_sent: u64,
-    /// How long calls were due.
+    /// How long calls were due: as planned, or longer if the schedule ran late.
     pub elapsed: Duration,
-    /// From the first call that was due to the last answer.
+    /// From the first call that was due to the last answer. What was not answered had none, and
+    /// must not make the others look slower.
     pub answered_after: Duration,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
 }
 
 impl Plan {
+    /// Whether it is so short that no call would be counted.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let (calls, warm_up) = self.calls();
+        calls == warm_up
+    }
+
     /// How many calls there are, and how many of them warm up.
     fn calls(&self) -> (u64, u64) {
         (self.due_by(self.warm_up + self.duration), self.due_by(self.warm_up))
@@ -120,8 +138,7 @@ struct Run {
     origin: Instant,
     warm_up: u64,
     room: Arc<Semaphore>,
-    /// Cancelled when answers are no longer waited for.
-    late: CancellationToken,
+    stop: Stop,
     measured: Mutex<Measured>,
     /// To be cloned.
     empty: Histogram<u64>,
@@ -144,8 +161,21 @@ impl Run {
         let latencies = measured.outcomes.entry(outcome).or_insert_with(|| self.empty.clone());
         latencies.saturating_record(latency);
         measured.lag.saturating_record(micros(left.saturating_duration_since(due)));
-        let answered = now.saturating_duration_since(self.counting_from());
-        measured.answered_after = measured.answered_after.max(answered);
+        if outcome != UNANSWERED {
+            let answered = now.saturating_duration_since(self.counting_from());
+            measured.answered_after = measured.answered_after.max(answered);
+        }
+    }
+
+    /// Counts a call that is due; its lag too if it cannot leave, since nothing else will.
+    fn count_due(&self, due: Instant, leaves: bool) {
+        let lag = micros(due.elapsed());
+        let mut measured = self.measured();
+        measured.due += 1;
+        if !leaves {
+            measured.not_sent += 1;
+            measured.lag.saturating_record(lag);
+        }
     }
 }
 
@@ -153,14 +183,14 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Makes the calls of a plan, until its end or until `stop`, and waits a few seconds for the last
-/// answers. `call` gets the number of the call, and tells its outcome.
+/// Makes the calls of a plan, until its end or until it is to stop, and waits a few seconds for the
+/// last answers. `call` gets the number of the call, and tells its outcome.
 ///
 /// # Errors
 /// A histogram does not take the bounds that it is given here: a defect.
 pub async fn run<F>(
     plan: Plan,
-    stop: CancellationToken,
+    stop: Stop,
     call: impl Fn(u64) -> F + Send + 'static,
 ) -> Result<Measured, CreationError>
 where
@@ -174,16 +204,18 @@ where
         origin: Instant::now(),
         warm_up,
         room: Arc::clone(&room),
-        late: CancellationToken::new(),
+        stop,
         measured: Mutex::new(Measured::nothing(empty.clone())),
         empty,
     });
     let (runtime, pacing) = (Handle::current(), Arc::clone(&run));
-    let paced = tokio::task::spawn_blocking(move || pace(&pacing, &stop, &runtime, call));
+    let paced = tokio::task::spawn_blocking(move || pace(&pacing, &runtime, call));
     // Nothing in there panics; and if it did, what was measured until then would be all.
     let _paced = paced.await;
-    if timeout(DRAIN, room.acquire_many(plan.max_in_flight)).await.is_err() {
-        run.late.cancel();
+    let all_answered = timeout(DRAIN, room.acquire_many(plan.max_in_flight)).await;
+    run.measured().interrupted |= run.stop.waiting.is_cancelled();
+    if all_answered.is_err() {
+        run.stop.waiting.cancel();
         let _all_told = room.acquire_many(plan.max_in_flight).await;
     }
     let measured = run.measured().clone();
@@ -192,45 +224,38 @@ where
 
 /// Sends each call when it is due. On a thread of its own: a schedule is finer than the timers of
 /// the runtime, which count milliseconds.
-fn pace<F>(
-    run: &Arc<Run>,
-    stop: &CancellationToken,
-    runtime: &Handle,
-    call: impl Fn(u64) -> F + Send + 'static,
-) where
+fn pace<F>(run: &Arc<Run>, runtime: &Handle, call: impl Fn(u64) -> F + Send + 'static)
+where
     F: Future<Output = &'static str> + Send + 'static,
 {
     let (calls, warm_up) = run.plan.calls();
     for index in 0..calls {
         let due = run.origin + run.plan.due(index);
-        if !wait_until(due, stop) {
+        if !wait_until(due, &run.stop.sending) {
             run.measured().interrupted = true;
             break;
         }
         let counts = index >= warm_up;
         let permit = Arc::clone(&run.room).try_acquire_owned();
         if counts {
-            let mut measured = run.measured();
-            measured.due += 1;
-            measured.not_sent += u64::from(permit.is_err());
+            run.count_due(due, permit.is_ok());
         }
         let Ok(permit) = permit else { continue };
         let (run, answer) = (Arc::clone(run), call(index));
         runtime.spawn(async move {
             let left = Instant::now();
-            let outcome = run.late.run_until_cancelled(answer).await.unwrap_or(UNANSWERED);
+            let waiting = &run.stop.waiting;
+            let outcome = waiting.run_until_cancelled(answer).await.unwrap_or(UNANSWERED);
             if counts {
                 run.record(due, left, outcome);
             }
             drop(permit);
         });
     }
+    let elapsed = run.counting_from().elapsed();
     let mut measured = run.measured();
-    measured.elapsed = if measured.interrupted {
-        run.counting_from().elapsed().min(run.plan.duration)
-    } else {
-        run.plan.duration
-    };
+    let planned = if measured.interrupted { Duration::ZERO } else { run.plan.duration };
+    measured.elapsed = elapsed.max(planned);
 }
 
 /// Whether the time has come; not so if it is to stop.
@@ -248,6 +273,7 @@ fn wait_until(due: Instant, stop: &CancellationToken) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use tokio::sync::Notify;
@@ -270,6 +296,17 @@ mod tests {
         assert_eq!(PLAN.calls(), (120, 20));
     }
 
+    #[test]
+    fn a_plan_may_be_too_short_for_a_call() {
+        assert!(!PLAN.is_empty());
+        let (warm_up, duration) = (Duration::ZERO, Duration::from_millis(1));
+        assert!(!Plan { warm_up, duration, ..PLAN }.is_empty());
+        assert!(Plan { rate: 999, warm_up, duration, ..PLAN }.is_empty());
+        // A call is due in it, and warms up.
+        let (warm_up, duration) = (Duration::from_millis(1_500), Duration::from_millis(200));
+        assert!(Plan { rate: 1, warm_up, duration, ..PLAN }.is_empty());
+    }
+
     #[tokio::test]
     async fn every_call_leaves_and_those_of_the_warm_up_do_not_count() {
         let asked = Arc::new(AtomicU64::new(0));
@@ -278,12 +315,30 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
             std::future::ready(if index % 2 == 0 { "OK" } else { "UNAVAILABLE" })
         };
-        let measured = run(PLAN, CancellationToken::new(), call).await.unwrap();
+        let measured = run(PLAN, Stop::default(), call).await.unwrap();
         assert_eq!(asked.load(Ordering::Relaxed), 120);
         assert_eq!((measured.due, measured.not_sent, measured.interrupted), (100, 0, false));
         assert_eq!((measured.count("OK"), measured.count("UNAVAILABLE")), (50, 50));
         assert_eq!(measured.lag.len(), 100);
-        assert!((measured.offered() - 1_000.0).abs() < 0.1);
+        // Less if the machine was late.
+        assert!(measured.elapsed >= PLAN.duration && measured.offered() < 1_000.1);
+    }
+
+    #[tokio::test]
+    async fn a_schedule_that_runs_late_does_not_claim_the_rate_that_was_planned() {
+        let (late, last) = (PLAN.warm_up + PLAN.duration * 2, PLAN.calls().0 - 1);
+        let began = OnceLock::new();
+        let call = move |index| {
+            let began = began.get_or_init(Instant::now);
+            while index == last && began.elapsed() < late {
+                std::hint::spin_loop();
+            }
+            std::future::ready("OK")
+        };
+        let measured = run(PLAN, Stop::default(), call).await.unwrap();
+        assert_eq!((measured.due, measured.lag.len()), (100, 100));
+        assert!(measured.elapsed >= PLAN.duration * 2, "{:?}", measured.elapsed);
+        assert!(measured.offered() <= 500.0 && measured.rate("OK") <= 500.0);
     }
 
     /// The stall lets go only when the last call has left: a loop that waited for answers would
@@ -302,7 +357,7 @@ mod tests {
                 "OK"
             }
         };
-        let measured = run(PLAN, CancellationToken::new(), call).await.unwrap();
+        let measured = run(PLAN, Stop::default(), call).await.unwrap();
         assert_eq!((measured.due, measured.count("OK")), (100, 100));
         let latencies = &measured.outcomes["OK"];
         // The first was due 99 ms before the last; half of them 50 ms before it, or more.
@@ -313,23 +368,31 @@ mod tests {
     #[tokio::test]
     async fn what_could_not_leave_is_counted_and_what_is_not_answered_too() {
         let plan = Plan { max_in_flight: 3, warm_up: Duration::ZERO, ..PLAN };
-        let stop = CancellationToken::new();
         let call = |_| std::future::pending();
-        let measured = run(plan, stop, call).await.unwrap();
+        let measured = run(plan, Stop::default(), call).await.unwrap();
         assert_eq!((measured.due, measured.not_sent), (100, 97));
-        assert_eq!(measured.count(UNANSWERED), 3);
+        assert_eq!((measured.count(UNANSWERED), measured.lag.len()), (3, 100));
         // They were waited for, and the time is theirs.
         assert!(measured.outcomes[UNANSWERED].min() >= micros(DRAIN));
     }
 
     #[tokio::test]
+    async fn waiting_for_one_answer_in_vain_does_not_lower_the_rate_of_the_others() {
+        let call =
+            |index| async move { if index == 50 { std::future::pending().await } else { "OK" } };
+        let measured = run(PLAN, Stop::default(), call).await.unwrap();
+        assert_eq!((measured.count("OK"), measured.count(UNANSWERED)), (99, 1));
+        assert!(measured.answered_after < DRAIN, "{:?}", measured.answered_after);
+    }
+
+    #[tokio::test]
     async fn stopped_it_tells_what_it_has_measured() {
         let plan = Plan { duration: Duration::from_secs(600), ..PLAN };
-        let stop = CancellationToken::new();
+        let stop = Stop::default();
         let (stopping, counted) = (stop.clone(), PLAN.calls().1 + 10);
         let call = move |index| {
             if index == counted {
-                stopping.cancel();
+                stopping.sending.cancel();
             }
             std::future::ready("OK")
         };
@@ -337,5 +400,26 @@ mod tests {
         assert!(measured.interrupted);
         assert_eq!((measured.due, measured.count("OK")), (11, 11));
         assert!(measured.elapsed < Duration::from_secs(600));
+    }
+
+    #[tokio::test]
+    async fn stopped_altogether_it_does_not_wait_for_answers_either() {
+        let plan = Plan { warm_up: Duration::ZERO, ..PLAN };
+        // In the middle, and when all have left.
+        for last in [10, 99] {
+            let stop = Stop::default();
+            let stopping = stop.clone();
+            let call = move |index| {
+                if index == last {
+                    stopping.sending.cancel();
+                    stopping.waiting.cancel();
+                }
+                std::future::pending()
+            };
+            let measured = run(plan, stop, call).await.unwrap();
+            assert!(measured.interrupted);
+            assert_eq!((measured.due, measured.count(UNANSWERED)), (last + 1, last + 1));
+            assert!(measured.outcomes[UNANSWERED].max() < micros(DRAIN));
+        }
     }
 }

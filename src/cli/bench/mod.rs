@@ -6,9 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 use serde_json::{Value, json};
-use tokio_util::sync::CancellationToken;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::generator::Plan;
+use self::generator::{Plan, Stop};
 use super::questions::{self, Line};
 use super::{ClientArguments, Failure, Outcome, output, text};
 use crate::config::{duration_text, parse_duration};
@@ -38,7 +38,8 @@ pub(crate) struct Arguments {
     portfolio: Option<PortfolioId>,
 
     /// Questions to ask in turn instead: a file as `verify` reads it, `allowed` being ignored
-    #[arg(long, env = "PORTCULLIS_QUESTIONS", value_name = "FILE")]
+    // The one flag without a variable: where it was set, no other question could be asked.
+    #[arg(long, value_name = "FILE")]
     questions: Option<PathBuf>,
 
     /// Calls a second, whatever the answers; at most 100000
@@ -96,21 +97,22 @@ Examples:
 
 Calls leave on a schedule, also while the server is slow, and each latency is counted from when its
 call was due. Ask servers of your own, and rather not the one that others rely on: this is a load.
-Ctrl-C ends it, and tells what was measured until then.
+Ctrl-C ends it, and tells what was measured until then; once more, and it does not wait for answers.
 
 Status 0: done, whatever was answered. 2: error.";
 
 /// Connects, tells the plan, carries it out, and tells what came of it.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    let plan = plan(arguments)?;
     let lines = lines(arguments)?;
     let calls = calls(arguments, &lines)?;
-    // Heard before the plan is told: who reads it may interrupt at once.
-    let stop = CancellationToken::new();
-    let interrupting = tokio::spawn(interrupt(stop.clone()));
-    let mut clients = Vec::new();
-    for _ in 0..arguments.connections {
-        clients.push(arguments.client.connect().await?);
-    }
+    // From here on Ctrl-C does not end the program by itself; whoever waits has to hear it.
+    let mut interrupts = signal(SignalKind::interrupt())
+        .map_err(|error| Failure::Text(format!("cannot watch signals: {error}")))?;
+    let clients = tokio::select! {
+        connected = connect(arguments) => connected?,
+        _ = interrupts.recv() => return Err(Failure::Text("interrupted while connecting".into())),
+    };
     let json = arguments.client.json;
     let told = sentence(arguments, lines.len());
     // Standard output is for what a program reads.
@@ -119,8 +121,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     } else {
         output::line(told);
     }
-    let Arguments { rate, warm_up, duration, max_in_flight, .. } = *arguments;
-    let plan = Plan { rate, warm_up, duration, max_in_flight };
+    let stop = Stop::default();
+    let interrupting = tokio::spawn(interrupt(interrupts, stop.clone()));
     let ask = move |index| ask(pick(&clients, index), pick(&calls, index));
     let measured = generator::run(plan, stop, ask).await;
     let measured = measured.map_err(|defect| Failure::Text(defect.to_string()))?;
@@ -129,11 +131,34 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Yes)
 }
 
-/// Stops at Ctrl-C. Where that cannot be heard, it ends the program as it always does.
-async fn interrupt(stop: CancellationToken) {
-    if tokio::signal::ctrl_c().await.is_ok() {
-        stop.cancel();
+fn plan(arguments: &Arguments) -> Result<Plan, Failure> {
+    let Arguments { rate, warm_up, duration, max_in_flight, .. } = *arguments;
+    let plan = Plan { rate, warm_up, duration, max_in_flight };
+    if plan.is_empty() {
+        let duration = duration_text(duration);
+        return Err(Failure::Arguments(format!(
+            "no call is due within {duration} at {rate} a second; give a longer `--duration`, or a \
+             higher `--rate`"
+        )));
     }
+    Ok(plan)
+}
+
+async fn connect(arguments: &Arguments) -> Result<Vec<Client>, Failure> {
+    let mut clients = Vec::new();
+    for _ in 0..arguments.connections {
+        clients.push(arguments.client.connect().await?);
+    }
+    Ok(clients)
+}
+
+/// The first Ctrl-C ends the schedule, the second also what is waited for.
+async fn interrupt(mut interrupts: Signal, stop: Stop) {
+    interrupts.recv().await;
+    output::remark("interrupted: waiting for answers, unless interrupted again");
+    stop.sending.cancel();
+    interrupts.recv().await;
+    stop.waiting.cancel();
 }
 
 fn lines(arguments: &Arguments) -> Result<Vec<Line<Option<bool>>>, Failure> {

@@ -32,7 +32,7 @@ fn lines(measured: &Measured) -> impl Iterator<Item = String> {
         lines.push(format!("interrupted after {:.1} s", measured.elapsed.as_secs_f64()));
     }
     let (offered, achieved) = (measured.offered(), measured.rate("OK"));
-    lines.push(format!("offered {offered:.1} calls/s, answered {achieved:.1} calls/s"));
+    lines.push(format!("offered {offered:.1} calls/s, ok {achieved:.1} calls/s"));
     let sent = due - not_sent;
     lines.push(format!(
         "{due} calls were due, {sent} left, {not_sent} could not: too many in flight"
@@ -98,7 +98,7 @@ fn object(measured: &Measured, plan: Value) -> Value {
         "sent": due - not_sent,
         "not_sent": not_sent,
         "offered_per_second": measured.offered(),
-        "answered_per_second": measured.rate("OK"),
+        "ok_per_second": measured.rate("OK"),
         "outcomes": outcomes,
         "lag": histogram(lag),
     })
