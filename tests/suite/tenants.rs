@@ -109,6 +109,7 @@ async fn share(open: &TestServer, own: &str, other: &str, home: &str) {
     };
     assert_eq!(open.system().upsert_users(vec![user]).await[0].refusal, None);
     open.system().set_site_role(own, &id, v1::SiteRole::Editor).await;
+    open.system().affiliate(own, &id, "tutor").await;
     let (portfolio, who) = (format!("{own}-p0"), format!("user:{id}"));
     let added = open.system().add_member(&portfolio, &who, "manager").await;
     assert_eq!(added.expect("an outcome").refusal, None);
@@ -260,6 +261,8 @@ impl Stage {
             its("organization_administrators", "organization = $"),
             its("users", "home_organization = $"),
             its("site_roles", "organization = $"),
+            its("affiliations", "organization = $"),
+            its("function_ceilings", "organization = $"),
             its("service_accounts", "organization = $"),
             its("groups", "organization = $"),
             its("group_members", "group_id IN (SELECT id FROM groups WHERE organization = $)"),
