@@ -174,7 +174,7 @@ async fn dir_3_a_function_grants_nothing_and_is_written_once() {
 #[tokio::test]
 async fn dir_5_ending_an_affiliation_ends_it_alone() {
     let server = TestServer::start().await;
-    let given = server.given().organization("acme").user("ann").external("eve");
+    let given = server.given().organization("acme").user("ann").user("eve");
     let given = given.portfolio("roadmap").with("user:eve", "viewer");
     given.organization("beta").await;
     let system = server.system();
