@@ -24,7 +24,7 @@ use tonic_types::StatusExt as _;
 use crate::calls::texts;
 use crate::harness::{TestServer, reason};
 use crate::raw::{self, Contract, Method, Value};
-use crate::tenants_requests::{FURNISHED, Maker, PLAIN, mask};
+use crate::tenants_requests::{FUNCTIONS, FURNISHED, Maker, PLAIN, TYPES, mask};
 
 const TENANTS: [&str; 2] = ["acme", "zeta"];
 const ISSUER: &str = "https://issuer.example";
@@ -52,6 +52,14 @@ async fn furnish(open: &TestServer, own: &str) {
     }
     given.await;
     rename(open, own).await;
+    for function in FUNCTIONS {
+        for n in 0..FURNISHED {
+            open.system().affiliate(own, &format!("{own}-u{n}"), function).await;
+        }
+        for portfolio_type in TYPES {
+            open.system().set_ceiling(own, function, portfolio_type, "viewer").await;
+        }
+    }
 }
 
 async fn rename(open: &TestServer, own: &str) {
@@ -109,7 +117,7 @@ async fn share(open: &TestServer, own: &str, other: &str, home: &str) {
     };
     assert_eq!(open.system().upsert_users(vec![user]).await[0].refusal, None);
     open.system().set_site_role(own, &id, v1::SiteRole::Editor).await;
-    open.system().affiliate(own, &id, "tutor").await;
+    open.system().affiliate(own, &id, FUNCTIONS[0]).await;
     let (portfolio, who) = (format!("{own}-p0"), format!("user:{id}"));
     let added = open.system().add_member(&portfolio, &who, "manager").await;
     assert_eq!(added.expect("an outcome").refusal, None);

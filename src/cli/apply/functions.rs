@@ -7,6 +7,7 @@ use super::file::{File, FunctionCeiling, User};
 use super::plan::Plan;
 use super::present::Present;
 use crate::cli::inventory::Inventory;
+use crate::domain::FunctionKey;
 use crate::proto::v1;
 
 /// Adds what a user is to be in the organization.
@@ -53,7 +54,7 @@ pub(super) fn prune_affiliations(file: &File, inventory: &Inventory, plan: &mut 
         .iter()
         .filter_map(|user| {
             let functions = user.affiliations.as_ref()?;
-            Some((user.id.as_str(), functions.iter().map(|it| it.as_str()).collect()))
+            Some((user.id.as_str(), functions.iter().map(FunctionKey::as_str).collect()))
         })
         .collect();
     let unwanted = |held: &&v1::Affiliation| {
