@@ -32,6 +32,8 @@ const AUDIENCE: &str = "portcullis";
 const SEED: u64 = 20_261_122;
 /// How often each tenant calls each RPC.
 const ROUNDS: usize = 4;
+/// How often one that has not succeeded yet is tried in a round: some need luck.
+const TRIES: usize = 4;
 
 type Answer = Result<Vec<u8>, Status>;
 
@@ -400,7 +402,11 @@ async fn aut_2_vis_4_two_tenants_neither_change_nor_reveal_one_another() {
     let mut methods = contract.methods();
     for _ in 0..ROUNDS {
         methods.shuffle(&mut maker.rng);
-        for (method, by) in methods.iter().flat_map(|method| [(method, 0), (method, 1)]) {
+        let turns = methods.iter().flat_map(|method| [(method, 0), (method, 1)]);
+        for (turn, (method, by)) in turns.flat_map(|turn| (0..TRIES).map(move |n| (n, turn))) {
+            if turn > 0 && stage.done.contains(&method.path) {
+                continue;
+            }
             (maker.own, maker.other) = (TENANTS[by], TENANTS[1 - by]);
             maker.trespassing = maker.rng.random_ratio(1, 2);
             let (message, actor) = (maker.message(&method.request), maker.actor());
