@@ -34,7 +34,7 @@ struct Row {
 }
 
 impl Transaction {
-    /// The role that a function gets on portfolios of a type; none if the organization has not said.
+    /// The role that a function gets on portfolios of a type; none if the organization names none.
     ///
     /// # Errors
     /// The database cannot be asked, or holds what it should not.

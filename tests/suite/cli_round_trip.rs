@@ -15,9 +15,8 @@ fn generated() -> String {
             let status = if n % 17 == 16 { "deactivated" } else { "active" };
             let site = if n % 13 == 12 { ", site_role: viewer" } else { "" };
             let functions = if n % 11 == 8 { ", affiliations: [tutor, assessor]" } else { "" };
-            format!(
-                "  - {{id: u{n}, email: u{n}@big.example, {home}status: {status}{site}{functions}}}\n"
-            )
+            let said = format!("{home}status: {status}{site}{functions}");
+            format!("  - {{id: u{n}, email: u{n}@big.example, {said}}}\n")
         })
         .collect();
     let group = |n: usize| {

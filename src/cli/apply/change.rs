@@ -371,9 +371,8 @@ impl fmt::Display for Change {
                 write!(f, "portfolio {portfolio}: {subject}: {was}")
             }
             Self::SetFunctionCeiling { ceiling, was } => {
-                write!(f, "function ceiling {}: ", ceiling_text(ceiling))?;
-                was.iter().try_for_each(|was| write!(f, "role {was} -> "))?;
-                write!(f, "{}", ceiling.role)
+                let was = was.iter().map(|was| format!("role {was} -> ")).collect::<String>();
+                write!(f, "function ceiling {}: {was}{}", ceiling_text(ceiling), ceiling.role)
             }
             Self::DeleteFunctionCeiling(ceiling) => {
                 write!(f, "function ceiling {}: {}", ceiling_text(ceiling), ceiling.role)

@@ -2,9 +2,9 @@
 //! Pure, as `plan`.
 //!
 //! A list that the file does not have at all (`users`, `groups`, `portfolios`, `service_accounts`,
-//! `administrators`, `function_ceilings`, the `affiliations` of a user) is left alone; an entry says
-//! everything about its members or grants. Who is named anywhere in the file stays, and nobody at
-//! home elsewhere is deactivated.
+//! `administrators`, `function_ceilings`, the `affiliations` of a user) is left alone; an entry
+//! says everything about its members or grants. Who is named anywhere in the file stays, and nobody
+//! at home elsewhere is deactivated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
