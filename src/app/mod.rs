@@ -6,12 +6,14 @@
 mod access_settings;
 mod accessible_portfolios;
 mod add_members;
+mod affiliations;
 mod asker;
 mod authorize;
 mod batch;
 mod check;
 mod events;
 mod explain;
+mod function_ceilings;
 mod glance;
 mod groups;
 mod list_members;
@@ -40,6 +42,7 @@ pub use add_members::{AddMembers, End};
 pub use batch::{BatchCheckItem, BatchCheckPermissions, BatchChecked};
 pub use check::{CheckPermission, Checked};
 pub use explain::{Effective, Explained, ListEffectivePermissions};
+pub use function_ceilings::{FunctionCeilingKey, ListFunctionCeilings};
 pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
 pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
@@ -49,7 +52,7 @@ pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 pub use roles::{OrganizationRole, RegisterPermission};
 pub use service_accounts::{ServiceAccountOutcome, UpsertServiceAccount};
 pub use subjects::{ListSubjects, SubjectAccess};
-pub use users::{ListUsers, UpsertUser, Upserted, UserOutcome, UserWithSiteRoles};
+pub use users::{ListUsers, ListedUsers, UpsertUser, Upserted, UserInOrganizations, UserOutcome};
 
 pub use crate::cache::Requirement;
 pub use crate::policy::{

@@ -177,7 +177,8 @@ fn role(
     }
 }
 
-fn not_found(organization: &OrganizationId, key: &RoleKey) -> Refusal {
+/// The organization has no role of this key.
+pub(super) fn not_found(organization: &OrganizationId, key: &RoleKey) -> Refusal {
     let message = format!("the organization `{organization}` has no role `{key}`");
     Refusal::new(Reason::RoleNotFound, message).with("role", key).with("organization", organization)
 }

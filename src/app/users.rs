@@ -9,6 +9,7 @@ use super::reach::{
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::caller::Caller;
 use crate::domain::directory::{Email, SiteRole, User, UserFilter};
+use crate::domain::function::Affiliation;
 use crate::domain::page::Page;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, UserId};
@@ -49,24 +50,37 @@ pub enum UserOutcome {
     Refused(Refusal),
 }
 
-/// A user and the site roles that were set for them.
+/// A user and what was set for them in organizations.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserWithSiteRoles {
+pub struct UserInOrganizations {
     /// Who.
     pub user: User,
     /// Where which; users at home without one are editors (DIR-8).
     pub site_roles: Vec<(OrganizationId, SiteRole)>,
+    /// Where they are what, by organization and function (DIR-3).
+    pub affiliations: Vec<Affiliation>,
 }
 
-/// The users at home in an organization, as far as a filter lets them.
+/// The users at home in an organization, or with a function in it, as far as a filter lets them.
 #[derive(Clone, Debug)]
 pub struct ListUsers {
-    /// Where they are at home.
+    /// Where they are at home, or have a function.
     pub organization: OrganizationId,
     /// Which of them.
     pub filter: UserFilter,
     /// Which page of them, by id in byte order.
     pub page: Page<UserId>,
+}
+
+/// A page of users.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedUsers {
+    /// By id in byte order.
+    pub users: Vec<User>,
+    /// Those of these users, by user, organization and function (DIR-3).
+    pub affiliations: Vec<Affiliation>,
+    /// The last of this page, if more follow.
+    pub next: Option<UserId>,
 }
 
 impl App {
@@ -145,20 +159,22 @@ impl App {
         &self,
         context: &Context,
         id: &UserId,
-    ) -> Result<Answer<UserWithSiteRoles>, Error> {
+    ) -> Result<Answer<UserInOrganizations>, Error> {
         self.read_directory(context, async |read| {
             let caller = &context.principal.caller;
             let mut user = require_user(read, &context.principal, id).await?;
             let mut site_roles = read.site_roles_of(id).await?;
+            let mut affiliations = read.affiliations_of(std::slice::from_ref(id)).await?;
             // What is out of reach does not exist (AUT-2).
             user.home_organization = user.home_organization.filter(|home| caller.reaches(home));
             site_roles.retain(|(organization, _)| caller.reaches(organization));
-            Ok(UserWithSiteRoles { user, site_roles })
+            affiliations.retain(|affiliation| caller.reaches(&affiliation.organization));
+            Ok(UserInOrganizations { user, site_roles, affiliations })
         })
         .await
     }
 
-    /// The users at home in an organization, and the last of this page if more follow.
+    /// A page of the users at home in an organization, or with a function in it.
     ///
     /// # Errors
     /// No such organization.
@@ -166,13 +182,21 @@ impl App {
         &self,
         context: &Context,
         request: &ListUsers,
-    ) -> Result<Answer<(Vec<User>, Option<UserId>)>, Error> {
+    ) -> Result<Answer<ListedUsers>, Error> {
         let ListUsers { organization, filter, page } = request;
+        let caller = &context.principal.caller;
         self.read_directory(context, async |read| {
             require_organization(read, &context.principal, organization).await?;
-            let mut users = read.users_at_home(organization, filter, &page.wider()).await?;
+            let mut users = read.users_in(organization, filter, &page.wider()).await?;
             let next = page.cut(&mut users, |user| user.id.clone());
-            Ok((users, next))
+            let ids: Vec<UserId> = users.iter().map(|user| user.id.clone()).collect();
+            let mut affiliations = read.affiliations_of(&ids).await?;
+            // What is out of reach does not exist (AUT-2).
+            affiliations.retain(|affiliation| caller.reaches(&affiliation.organization));
+            for user in &mut users {
+                user.home_organization.take_if(|home| !caller.reaches(home));
+            }
+            Ok(ListedUsers { users, affiliations, next })
         })
         .await
     }

@@ -40,8 +40,9 @@ Examples:
   portcullis export acme --json -o acme.json
   portcullis apply acme.yaml               # here or on another server
 
-The file has what decides: people with their status and site role, groups, service accounts,
-portfolios, and grants that are in force or scheduled. It has no history: nothing that has ended.";
+The file has what decides: people with their status, site role and affiliations, groups, service
+accounts, portfolios, grants that are in force or scheduled, and the ceilings of functions. It has
+no history: nothing that has ended.";
 
 /// Reads everything, writes it as YAML, or JSON.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -143,6 +144,7 @@ fn file(inventory: &Inventory, people: &[v1::GetUserResponse]) -> Result<File, S
     let accounts = inventory.service_accounts.iter().map(service_account);
     let groups = inventory.groups.iter().map(group);
     let portfolios = inventory.portfolios.iter().map(portfolio);
+    let ceilings = inventory.function_ceilings.iter().map(function_ceiling);
     Ok(File {
         _source: None,
         organization: self::organization(organization)?,
@@ -151,6 +153,7 @@ fn file(inventory: &Inventory, people: &[v1::GetUserResponse]) -> Result<File, S
         groups: Some(groups.collect::<Result<_, _>>()?),
         _roles: (),
         portfolios: Some(portfolios.collect::<Result<_, _>>()?),
+        function_ceilings: Some(ceilings.collect::<Result<_, _>>()?),
     })
 }
 
@@ -183,6 +186,8 @@ fn user(person: &v1::GetUserResponse, organization: &str) -> Result<Option<file:
     let Some(found) = &person.user else { return Ok(None) };
     let set = person.site_roles.iter().find(|set| set.organization == organization);
     let role = set.map(|set| site_role(set.site_role)).transpose()?.flatten();
+    let functions = person.affiliations.iter().filter(|held| held.organization == organization);
+    let functions = functions.map(|held| id(&held.function));
     Ok(Some(file::User {
         id: id(&found.id)?,
         email: Email::parse(&found.email).map_err(|_| strange("e-mail address of", &found.id))?,
@@ -191,8 +196,16 @@ fn user(person: &v1::GetUserResponse, organization: &str) -> Result<Option<file:
         home_organization: optional(&found.home_organization)?,
         status: Some(status(found.status)?),
         site_role: role,
-        _affiliations: (),
+        affiliations: Some(functions.collect::<Result<_, _>>()?),
     }))
+}
+
+fn function_ceiling(found: &v1::FunctionCeiling) -> Result<file::FunctionCeiling, String> {
+    Ok(file::FunctionCeiling {
+        function: id(&found.function)?,
+        portfolio_type: found.portfolio_type.clone(),
+        role: id(&found.role)?,
+    })
 }
 
 fn service_account(found: &v1::ServiceAccount) -> Result<file::ServiceAccount, String> {

@@ -20,9 +20,12 @@ pub(crate) struct Inventory {
     pub organization: v1::Organization,
     /// Users at home in the organization.
     pub users: Vec<v1::User>,
+    /// What users are in the organization, at home there or not.
+    pub affiliations: Vec<v1::Affiliation>,
     pub service_accounts: Vec<v1::ServiceAccount>,
     pub groups: Vec<HeldGroup>,
     pub portfolios: Vec<HeldPortfolio>,
+    pub function_ceilings: Vec<v1::FunctionCeiling>,
 }
 
 /// A group and its direct members, sorted.
@@ -52,6 +55,8 @@ impl Inventory {
         let service_accounts = service_accounts(client, organization).await?;
         let groups = groups(client, organization).await?;
         let portfolios = portfolios(client, organization).await?;
+        let affiliations = affiliations(client, organization).await?;
+        let function_ceilings = function_ceilings(client, organization).await?;
 
         let bar = output::progress("reading", groups.len() + portfolios.len());
         let calls = groups.iter().map(|found| group(client, &found.id));
@@ -68,10 +73,19 @@ impl Inventory {
         for held in &mut groups {
             held.members.sort_unstable();
         }
-        Ok(Self { organization: found, users, service_accounts, groups, portfolios })
+        Ok(Self {
+            organization: found,
+            users,
+            affiliations,
+            service_accounts,
+            groups,
+            portfolios,
+            function_ceilings,
+        })
     }
 
-    /// The users at home elsewhere, or nowhere, who are in a group or hold a grant here.
+    /// The users at home elsewhere, or nowhere, who are in a group, hold a grant or have a function
+    /// here.
     pub fn outsiders(&self) -> BTreeSet<String> {
         let home: BTreeSet<&str> = self.users.iter().map(|user| user.id.as_str()).collect();
         let members = self.groups.iter().flat_map(|held| &held.members);
@@ -80,7 +94,9 @@ impl Inventory {
             Subject::User(id) if !home.contains(id.as_str()) => Some(id.to_string()),
             _ => None,
         });
-        users.collect()
+        let affiliated = self.affiliations.iter().map(|affiliation| &affiliation.user);
+        let affiliated = affiliated.filter(|user| !home.contains(user.as_str())).cloned();
+        users.chain(affiliated).collect()
     }
 }
 
@@ -119,6 +135,42 @@ async fn users(client: &Client, organization: &str) -> Result<Vec<v1::User>, Cal
         };
         let answer = client.list_users(request).await?;
         Ok((answer.users, answer.next_page_token))
+    })
+    .await
+}
+
+/// What users are in an organization, wherever they are at home.
+async fn affiliations(
+    client: &Client,
+    organization: &str,
+) -> Result<Vec<v1::Affiliation>, CallError> {
+    let all = pages(async |page_token| {
+        let filter = Some(v1::UserFilter { affiliated: true, ..v1::UserFilter::default() });
+        let organization = organization.to_owned();
+        let request =
+            v1::ListUsersRequest { organization, filter, page_size: PAGE_SIZE, page_token };
+        let answer = client.list_users(request).await?;
+        Ok((answer.affiliations, answer.next_page_token))
+    });
+    let mut all = all.await?;
+    all.retain(|affiliation| affiliation.organization == organization);
+    Ok(all)
+}
+
+/// The ceilings of an organization's functions.
+pub(crate) async fn function_ceilings(
+    client: &Client,
+    organization: &str,
+) -> Result<Vec<v1::FunctionCeiling>, CallError> {
+    pages(async |page_token| {
+        let request = v1::ListFunctionCeilingsRequest {
+            organization: organization.to_owned(),
+            page_size: PAGE_SIZE,
+            page_token,
+            ..v1::ListFunctionCeilingsRequest::default()
+        };
+        let answer = client.list_function_ceilings(request).await?;
+        Ok((answer.function_ceilings, answer.next_page_token))
     })
     .await
 }

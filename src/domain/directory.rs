@@ -125,6 +125,8 @@ pub struct UserFilter {
     pub search: Option<String>,
     /// Those who are deactivated, or those who are not.
     pub deactivated: Option<bool>,
+    /// Those who have a function in the organization, in place of those at home in it.
+    pub affiliated: bool,
 }
 
 /// A group of an organization (DIR-4).

@@ -133,6 +133,10 @@ id!(
     /// The key of a role, unique in its organization; it never changes (ROL-2).
     RoleKey
 );
+id!(
+    /// What somebody is in an organization, such as `assessor`: a word of the client's (DIR-3).
+    FunctionKey
+);
 
 impl RoleKey {
     /// The built-in manager: the role whose unexpiring direct grants keep a portfolio managed

@@ -5,6 +5,7 @@ pub mod audit;
 pub mod caller;
 pub mod directory;
 pub mod fact;
+pub mod function;
 pub mod group_nesting;
 pub mod ids;
 pub mod membership;
@@ -16,5 +17,7 @@ pub mod revision;
 pub mod role;
 pub mod timestamp;
 
-pub use ids::{GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject, UserId};
+pub use ids::{
+    FunctionKey, GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject, UserId,
+};
 pub use timestamp::Timestamp;

@@ -242,6 +242,15 @@ calls! {
     DirectoryServiceClient: deactivate_user(DeactivateUserRequest) -> DeactivateUserResponse;
     DirectoryServiceClient: reactivate_user(ReactivateUserRequest) -> ReactivateUserResponse;
     DirectoryServiceClient: set_site_role(SetSiteRoleRequest) -> SetSiteRoleResponse;
+    DirectoryServiceClient: set_affiliation(SetAffiliationRequest) -> SetAffiliationResponse;
+    DirectoryServiceClient:
+        remove_affiliation(RemoveAffiliationRequest) -> RemoveAffiliationResponse;
+    DirectoryServiceClient:
+        set_function_ceiling(SetFunctionCeilingRequest) -> SetFunctionCeilingResponse;
+    DirectoryServiceClient:
+        list_function_ceilings(ListFunctionCeilingsRequest) -> ListFunctionCeilingsResponse;
+    DirectoryServiceClient:
+        delete_function_ceiling(DeleteFunctionCeilingRequest) -> DeleteFunctionCeilingResponse;
     DirectoryServiceClient:
         upsert_service_accounts(UpsertServiceAccountsRequest) -> UpsertServiceAccountsResponse;
     DirectoryServiceClient:

@@ -1,10 +1,14 @@
-//! The directory: what is parsed and rendered here is in `organizations`, `users`,
-//! `service_accounts` and `groups`.
+//! The directory: what is parsed and rendered here is in `organizations`, `users`, `affiliations`,
+//! `function_ceilings`, `service_accounts` and `groups`.
 
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
-use super::{Services, context, groups, organizations, service_accounts, users};
+use super::{
+    Services, affiliations, context, function_ceilings, groups, organizations, service_accounts,
+    users,
+};
+use crate::app::ListedUsers;
 use crate::domain::GroupId;
 use crate::domain::page::{Listed, encode_page_token};
 use crate::proto::v1;
@@ -65,6 +69,7 @@ impl DirectoryService for Services {
         Ok(Response::new(v1::GetUserResponse {
             site_roles: roles.map(|(at, role)| users::site_role(at, &id, *role)).collect(),
             user: Some(users::render(found.value.user)),
+            affiliations: found.value.affiliations.into_iter().map(affiliations::render).collect(),
             consistency_token: found.token.encode(),
         }))
     }
@@ -108,6 +113,73 @@ impl DirectoryService for Services {
         Ok(Response::new(v1::SetSiteRoleResponse {
             user_site_role: Some(users::site_role(&organization, &user, role)),
             consistency_token: set.token.encode(),
+        }))
+    }
+
+    async fn set_affiliation(
+        &self,
+        request: Request<v1::SetAffiliationRequest>,
+    ) -> Result<Response<v1::SetAffiliationResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let affiliation = affiliations::set(request)?;
+        let set = self.app.set_affiliation(&context, &affiliation).await?;
+        Ok(Response::new(v1::SetAffiliationResponse {
+            affiliation: Some(affiliations::render(set.value)),
+            consistency_token: set.token.encode(),
+        }))
+    }
+
+    async fn remove_affiliation(
+        &self,
+        request: Request<v1::RemoveAffiliationRequest>,
+    ) -> Result<Response<v1::RemoveAffiliationResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let affiliation = affiliations::remove(request)?;
+        let removed = self.app.remove_affiliation(&context, &affiliation).await?;
+        Ok(Response::new(v1::RemoveAffiliationResponse {
+            affiliation: Some(affiliations::render(removed.value)),
+            consistency_token: removed.token.encode(),
+        }))
+    }
+
+    async fn set_function_ceiling(
+        &self,
+        request: Request<v1::SetFunctionCeilingRequest>,
+    ) -> Result<Response<v1::SetFunctionCeilingResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let ceiling = function_ceilings::set(request)?;
+        let set = self.app.set_function_ceiling(&context, &ceiling).await?;
+        Ok(Response::new(v1::SetFunctionCeilingResponse {
+            function_ceiling: Some(function_ceilings::render(set.value)),
+            consistency_token: set.token.encode(),
+        }))
+    }
+
+    async fn list_function_ceilings(
+        &self,
+        request: Request<v1::ListFunctionCeilingsRequest>,
+    ) -> Result<Response<v1::ListFunctionCeilingsResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let (request, query) = function_ceilings::list(request, &self.limits)?;
+        let found = self.app.list_function_ceilings(&context, &request).await?;
+        let Listed { rows, next } = found.value;
+        Ok(Response::new(v1::ListFunctionCeilingsResponse {
+            function_ceilings: rows.into_iter().map(function_ceilings::render).collect(),
+            next_page_token: next.map(|last| encode_page_token(&query, &last)).unwrap_or_default(),
+            consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn delete_function_ceiling(
+        &self,
+        request: Request<v1::DeleteFunctionCeilingRequest>,
+    ) -> Result<Response<v1::DeleteFunctionCeilingResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let (organization, key) = function_ceilings::delete(request)?;
+        let deleted = self.app.delete_function_ceiling(&context, &organization, &key).await?;
+        Ok(Response::new(v1::DeleteFunctionCeilingResponse {
+            function_ceiling: Some(function_ceilings::render(deleted.value)),
+            consistency_token: deleted.token.encode(),
         }))
     }
 
@@ -201,10 +273,11 @@ impl DirectoryService for Services {
         let (context, request) = context::read(request, self.request_timeout)?;
         let (request, query) = users::list(request, &self.limits)?;
         let found = self.app.list_users(&context, &request).await?;
-        let (listed, next) = found.value;
+        let ListedUsers { users, affiliations, next } = found.value;
         let next_page_token = next.map(|last| encode_page_token(&query, &last));
         Ok(Response::new(v1::ListUsersResponse {
-            users: listed.into_iter().map(users::render).collect(),
+            users: users.into_iter().map(users::render).collect(),
+            affiliations: affiliations.into_iter().map(affiliations::render).collect(),
             next_page_token: next_page_token.unwrap_or_default(),
             consistency_token: found.token.encode(),
         }))

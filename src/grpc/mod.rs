@@ -7,6 +7,7 @@
 mod access;
 mod access_settings;
 mod admission;
+mod affiliations;
 mod answers;
 mod authenticate;
 pub mod client;
@@ -15,6 +16,7 @@ mod code;
 mod context;
 mod directory;
 mod events;
+mod function_ceilings;
 mod groups;
 mod health;
 mod layer;

@@ -103,7 +103,7 @@ pub(super) fn list(
 }
 
 fn filter(filter: v1::UserFilter) -> Result<UserFilter, Refusal> {
-    let v1::UserFilter { search, status } = filter;
+    let v1::UserFilter { search, status, affiliated } = filter;
     let characters = search.chars().count();
     // The database takes no NUL.
     if characters > MAX_SEARCH_CHARS || search.contains(char::is_control) {
@@ -121,7 +121,8 @@ fn filter(filter: v1::UserFilter) -> Result<UserFilter, Refusal> {
             return Err(Refusal::field("filter.status", description));
         }
     };
-    Ok(UserFilter { search: Some(search).filter(|text| !text.is_empty()), deactivated })
+    let search = Some(search).filter(|text| !text.is_empty());
+    Ok(UserFilter { search, deactivated, affiliated })
 }
 
 pub(super) fn delete(request: v1::DeleteUserRequest) -> Result<UserId, Refusal> {

@@ -83,6 +83,8 @@ const MEMBERS: &str = r#"
                 u.home_organization = t.organization
                 OR EXISTS (SELECT FROM site_roles AS r
                            WHERE r.user_id = u.id AND r.organization = t.organization)
+                OR EXISTS (SELECT FROM affiliations AS a
+                           WHERE a.user_id = u.id AND a.organization = t.organization)
                 OR EXISTS (SELECT FROM group_members AS k JOIN groups AS o ON o.id = k.group_id
                            WHERE k.member_kind = 'user' AND k.member_id = u.id
                              AND o.organization = t.organization)

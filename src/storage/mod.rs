@@ -4,11 +4,13 @@
 //! queries here named after it; and if decisions look at it, a fact in `domain::fact`, a reader in
 //! `facts` and the [`Change`]s that name its keys.
 
+pub mod affiliations;
 pub mod audit;
 mod change_log;
 mod error;
 pub mod facts;
 mod feed;
+pub mod function_ceilings;
 pub mod grants;
 pub mod groups;
 pub mod members;

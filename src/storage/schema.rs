@@ -298,6 +298,32 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// What users are in organizations (DIR-3). Grants nothing by itself.
+    affiliations (organization, user_id, function) {
+        /// Where.
+        organization -> Text,
+        /// Who; at home there or not.
+        user_id -> Text,
+        /// As what: a word of the client's.
+        function -> Text,
+    }
+}
+
+diesel::table! {
+    /// The role that a function may get on portfolios of a type (MEM-10). No row: no access.
+    function_ceilings (organization, function, portfolio_type) {
+        /// Whose portfolios.
+        organization -> Text,
+        /// Of those who are this, wherever they are it.
+        function -> Text,
+        /// On portfolios of just this type; empty: on those without one.
+        portfolio_type -> Text,
+        /// The key of the role.
+        role -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     cluster,
     feed_heads,
@@ -308,6 +334,8 @@ diesel::allow_tables_to_appear_in_same_query!(
     role_permissions,
     users,
     site_roles,
+    affiliations,
+    function_ceilings,
     service_accounts,
     groups,
     group_members,

@@ -29,6 +29,7 @@ fn text(field: &str) -> BoxedStrategy<Vec<u8>> {
         "group" => &["core", "all"],
         "portfolio" | "confirm_portfolio" => &["roadmap", "plaza"],
         "organization" | "home_organization" => &["acme"],
+        "function" => &["tutor", "assessor"],
         "role" | "organization_access_role" => &["manager", "viewer", "contributor"],
         "permission" => &["portfolio.view", "initiative.edit", "comment.edit"],
         "paths" => &["role", "expire_time", "visibility", "organization_access_role", "domains"],

@@ -205,6 +205,10 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
         "DeleteUser" => given.user(&old).await,
         "DeleteGroup" => given.group(&old, &[]).await,
         "DeactivateServiceAccount" => given.service_account("idle").await,
+        "RemoveAffiliation" => return server.system().affiliate("acme", "fresh", &old).await,
+        "DeleteFunctionCeiling" => {
+            return server.system().set_ceiling("acme", &old, "", "viewer").await;
+        }
         _ => return,
     };
 }
@@ -287,8 +291,47 @@ fn directory_message(name: &str, id: &str) -> Vec<u8> {
             ..Default::default()
         }
         .encode_to_vec(),
-        _ => group_message(name, id),
+        _ => function_message(name, id).unwrap_or_else(|| group_message(name, id)),
     }
+}
+
+/// What is ended was given before, by [`furnish_victim`].
+fn function_message(name: &str, id: &str) -> Option<Vec<u8>> {
+    let (user, organization) = (|| "fresh".to_owned(), || "acme".to_owned());
+    Some(match name {
+        "SetAffiliation" => v1::SetAffiliationRequest {
+            organization: organization(),
+            user: user(),
+            function: format!("new-{id}"),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "RemoveAffiliation" => v1::RemoveAffiliationRequest {
+            organization: organization(),
+            user: user(),
+            function: format!("old-{id}"),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "SetFunctionCeiling" => v1::SetFunctionCeilingRequest {
+            organization: organization(),
+            function: format!("new-{id}"),
+            role: "viewer".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        "ListFunctionCeilings" => {
+            v1::ListFunctionCeilingsRequest { organization: organization(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "DeleteFunctionCeiling" => v1::DeleteFunctionCeilingRequest {
+            organization: organization(),
+            function: format!("old-{id}"),
+            ..Default::default()
+        }
+        .encode_to_vec(),
+        _ => return None,
+    })
 }
 
 fn group_message(name: &str, id: &str) -> Vec<u8> {

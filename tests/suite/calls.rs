@@ -137,6 +137,35 @@ impl Client {
         self.directory().set_site_role(request).await.expect("a site role");
     }
 
+    /// Makes a user something in an organization.
+    pub async fn affiliate(&self, organization: &str, user: &str, function: &str) {
+        let request = v1::SetAffiliationRequest {
+            organization: organization.to_owned(),
+            user: user.to_owned(),
+            function: function.to_owned(),
+            ..Default::default()
+        };
+        self.directory().set_affiliation(request).await.expect("an affiliation");
+    }
+
+    /// Sets the role of a function on portfolios of a type.
+    pub async fn set_ceiling(
+        &self,
+        organization: &str,
+        function: &str,
+        portfolio_type: &str,
+        role: &str,
+    ) {
+        let request = v1::SetFunctionCeilingRequest {
+            organization: organization.to_owned(),
+            function: function.to_owned(),
+            portfolio_type: portfolio_type.to_owned(),
+            role: role.to_owned(),
+            ..Default::default()
+        };
+        self.directory().set_function_ceiling(request).await.expect("a ceiling");
+    }
+
     /// What came of each user.
     pub async fn upsert_users(&self, users: Vec<v1::User>) -> Vec<v1::UpsertUserOutcome> {
         let request = v1::UpsertUsersRequest { users, ..Default::default() };

@@ -23,6 +23,7 @@ use portcullis::domain::access_settings::Visibility;
 use portcullis::domain::caller::{Actor, Caller, Principal};
 use portcullis::domain::directory::{Email, ExternalsJoin, SiteRole};
 use portcullis::domain::fact::FactKey;
+use portcullis::domain::function::{Affiliation, FunctionCeiling};
 use portcullis::domain::membership::{AddOutcome, MemberSpec};
 use portcullis::domain::permission::Effect;
 use portcullis::domain::role::Preset;
@@ -65,9 +66,13 @@ const FACTS: &[(&str, &[&str])] = &[
 /// The other tables.
 const NO_FACTS: &[&str] = &[
     "__diesel_schema_migrations",
+    // A blueprint: it grants nothing (DIR-3).
+    "affiliations",
     "change_log",
     "cluster",
     "feed_heads",
+    // What would be given, not what is (MEM-10).
+    "function_ceilings",
     "migration_lock",
     "request_outcomes",
 ];
@@ -80,13 +85,17 @@ const DONE: &[&str] = &[
     "create_portfolio",
     "deactivate_service_account",
     "deactivate_user",
+    "delete_function_ceiling",
     "delete_group",
     "delete_portfolio",
     "delete_user",
     "reactivate_user",
     "register_permission",
+    "remove_affiliation",
     "remove_group_members",
     "remove_member",
+    "set_affiliation",
+    "set_function_ceiling",
     "set_site_role",
     "update_access_settings",
     "update_member",
@@ -305,6 +314,7 @@ async fn do_everything(app: &App) {
     write_ends(app).await;
     write_departures(app).await;
     write_service_accounts(app).await;
+    write_functions(app).await;
 }
 
 fn acme() -> NewOrganization {
@@ -503,6 +513,23 @@ async fn write_service_accounts(app: &App) {
     assert!(done.expect("deactivate_service_account").value.deactivated);
     let done = app.upsert_service_accounts(&request(), &[Ok(ci("Builder", true))]).await;
     done.expect("upsert_service_accounts");
+}
+
+async fn write_functions(app: &App) {
+    let tutor = Affiliation { user: id("cleo"), organization: id("acme"), function: id("tutor") };
+    app.set_affiliation(&request(), &tutor).await.expect("set_affiliation");
+    app.remove_affiliation(&request(), &tutor).await.expect("remove_affiliation");
+    for role in ["viewer", "assessor"] {
+        let ceiling = FunctionCeiling {
+            organization: id("acme"),
+            function: id("tutor"),
+            portfolio_type: "plan".to_owned(),
+            role: id(role),
+        };
+        app.set_function_ceiling(&request(), &ceiling).await.expect("set_function_ceiling");
+    }
+    let (acme, key) = (id("acme"), (id("tutor"), "plan".to_owned()));
+    app.delete_function_ceiling(&request(), &acme, &key).await.expect("delete_function_ceiling");
 }
 
 #[tokio::test]

@@ -42,7 +42,7 @@ async fn applying_twice_changes_nothing_the_second_time() {
 
     let (status, out, error) = server.run(&["apply", DEMO]);
     assert_eq!((status, error.as_str()), (0, ""), "{out}");
-    assert!(out.contains("  portfolios           5 to add      0 to change\n"), "{out}");
+    assert!(out.contains("  portfolios            5 to add      0 to change\n"), "{out}");
     let applied = heads(&database.url).await;
     assert_ne!(applied, before);
 

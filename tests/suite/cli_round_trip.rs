@@ -14,7 +14,9 @@ fn generated() -> String {
             let home = if n % 10 == 9 { "" } else { "home_organization: big, " };
             let status = if n % 17 == 16 { "deactivated" } else { "active" };
             let site = if n % 13 == 12 { ", site_role: viewer" } else { "" };
-            format!("  - {{id: u{n}, email: u{n}@big.example, {home}status: {status}{site}}}\n")
+            let functions = if n % 11 == 8 { ", affiliations: [tutor, assessor]" } else { "" };
+            let said = format!("{home}status: {status}{site}{functions}");
+            format!("  - {{id: u{n}, email: u{n}@big.example, {said}}}\n")
         })
         .collect();
     let group = |n: usize| {
@@ -43,9 +45,11 @@ fn generated() -> String {
     format!(
         "organization: {{id: big, display_name: Big, domains: [big.example], administrators: \
          [u0, u1], outsider_site_role: viewer, partner_organizations: [friend], \
-         externals_join: partners_at_once}}\nusers:\n{users}service_accounts:\n  \
+         externals_join: partners_at_once}}\nusers:\n{users}  - {{id: visitor, email: \
+         visitor@far.example, affiliations: [assessor]}}\nservice_accounts:\n  \
          - {{id: s0}}\n  - {{id: s1, status: deactivated}}\ngroups:\n{groups}portfolios:\n\
-         {portfolios}"
+         {portfolios}function_ceilings:\n  - {{function: tutor, role: viewer}}\n  \
+         - {{function: tutor, portfolio_type: plan, role: assessor}}\n"
     )
 }
 

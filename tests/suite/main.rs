@@ -55,6 +55,7 @@ mod rules_catalog;
 mod rules_checks;
 mod rules_directory;
 mod rules_freshness;
+mod rules_functions;
 mod rules_groups;
 mod rules_managers;
 mod rules_member_lists;

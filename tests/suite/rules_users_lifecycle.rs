@@ -279,7 +279,7 @@ async fn users_are_listed_by_home_page_by_page_and_by_what_is_searched() {
         let (search, status) = (search.to_owned(), status.into());
         let request = v1::ListUsersRequest {
             organization: "acme".to_owned(),
-            filter: Some(v1::UserFilter { search, status }),
+            filter: Some(v1::UserFilter { search, status, ..Default::default() }),
             page_size: 2,
             page_token: page_token.to_owned(),
         };

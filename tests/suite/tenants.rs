@@ -24,7 +24,7 @@ use tonic_types::StatusExt as _;
 use crate::calls::texts;
 use crate::harness::{TestServer, reason};
 use crate::raw::{self, Contract, Method, Value};
-use crate::tenants_requests::{FURNISHED, Maker, PLAIN, mask};
+use crate::tenants_requests::{FUNCTIONS, FURNISHED, Maker, PLAIN, TYPES, mask};
 
 const TENANTS: [&str; 2] = ["acme", "zeta"];
 const ISSUER: &str = "https://issuer.example";
@@ -32,6 +32,8 @@ const AUDIENCE: &str = "portcullis";
 const SEED: u64 = 20_261_122;
 /// How often each tenant calls each RPC.
 const ROUNDS: usize = 4;
+/// How often one that has not succeeded yet is tried in a round: some need luck.
+const TRIES: usize = 4;
 
 type Answer = Result<Vec<u8>, Status>;
 
@@ -52,6 +54,14 @@ async fn furnish(open: &TestServer, own: &str) {
     }
     given.await;
     rename(open, own).await;
+    for function in FUNCTIONS {
+        for n in 0..FURNISHED {
+            open.system().affiliate(own, &format!("{own}-u{n}"), function).await;
+        }
+        for portfolio_type in TYPES {
+            open.system().set_ceiling(own, function, portfolio_type, "viewer").await;
+        }
+    }
 }
 
 async fn rename(open: &TestServer, own: &str) {
@@ -109,6 +119,7 @@ async fn share(open: &TestServer, own: &str, other: &str, home: &str) {
     };
     assert_eq!(open.system().upsert_users(vec![user]).await[0].refusal, None);
     open.system().set_site_role(own, &id, v1::SiteRole::Editor).await;
+    open.system().affiliate(own, &id, FUNCTIONS[0]).await;
     let (portfolio, who) = (format!("{own}-p0"), format!("user:{id}"));
     let added = open.system().add_member(&portfolio, &who, "manager").await;
     assert_eq!(added.expect("an outcome").refusal, None);
@@ -260,6 +271,8 @@ impl Stage {
             its("organization_administrators", "organization = $"),
             its("users", "home_organization = $"),
             its("site_roles", "organization = $"),
+            its("affiliations", "organization = $"),
+            its("function_ceilings", "organization = $"),
             its("service_accounts", "organization = $"),
             its("groups", "organization = $"),
             its("group_members", "group_id IN (SELECT id FROM groups WHERE organization = $)"),
@@ -389,7 +402,11 @@ async fn aut_2_vis_4_two_tenants_neither_change_nor_reveal_one_another() {
     let mut methods = contract.methods();
     for _ in 0..ROUNDS {
         methods.shuffle(&mut maker.rng);
-        for (method, by) in methods.iter().flat_map(|method| [(method, 0), (method, 1)]) {
+        let turns = methods.iter().flat_map(|method| [(method, 0), (method, 1)]);
+        for (turn, (method, by)) in turns.flat_map(|turn| (0..TRIES).map(move |n| (n, turn))) {
+            if turn > 0 && stage.done.contains(&method.path) {
+                continue;
+            }
             (maker.own, maker.other) = (TENANTS[by], TENANTS[1 - by]);
             maker.trespassing = maker.rng.random_ratio(1, 2);
             let (message, actor) = (maker.message(&method.request), maker.actor());

@@ -18,6 +18,9 @@ use crate::raw::{Contract, Value};
 /// no search is for it.
 pub const PLAIN: &str = "Plain";
 pub const FURNISHED: u32 = 4;
+/// What people are, and what portfolios are.
+pub const FUNCTIONS: [&str; 2] = ["tutor", "assessor"];
+pub const TYPES: [&str; 2] = ["plan", "board"];
 
 pub fn mask(path: &str) -> prost_types::FieldMask {
     prost_types::FieldMask { paths: vec![path.to_owned()] }
@@ -77,7 +80,14 @@ impl Maker<'_> {
             | ("CatalogPermission", "may_be_own" | "internal_only" | "registered") => false,
             (_, "page_token") => !self.pages.is_empty() && self.one_in(3),
             (_, "request_id") => self.one_in(8),
-            ("UserFilter" | "MemberFilter" | "AuditEventFilter" | "BatchCheckItem", _)
+            (
+                "UserFilter"
+                | "MemberFilter"
+                | "AuditEventFilter"
+                | "FunctionCeilingFilter"
+                | "BatchCheckItem",
+                _,
+            )
             | (_, "filter" | "page_size" | "visibility" | "organization_access_role")
             | ("ListAuditEventsRequest", "portfolio" | "organization")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
@@ -163,7 +173,8 @@ impl Maker<'_> {
             ("CatalogPermission", "name") => "budget.approve".to_owned(),
             ("Organization", "display_name") => PLAIN.to_owned(),
             (_, "display_name") => format!("secret-of-{}", self.own),
-            (_, "type") => self.pick(&["plan", "board"]),
+            (_, "type" | "portfolio_type") => self.pick(&TYPES),
+            (_, "function") => self.pick(&FUNCTIONS),
             (_, "search") => self.pick(&["e", "acme", "zeta", "secret"]),
             (_, "request_id") => format!("r{}", self.rng.random_range(0..20)),
             (_, "page_token") => self.pages.choose(&mut self.rng).expect("some").clone(),

@@ -73,6 +73,10 @@ async fn make(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallErr
         | Change::UpdateSettings(..)
         | Change::UpdateMember { .. }
         | Change::RemoveMember { .. } => on_portfolio(client, first).await?,
+        Change::AddAffiliation(_)
+        | Change::RemoveAffiliation(_)
+        | Change::SetFunctionCeiling { .. }
+        | Change::DeleteFunctionCeiling(_) => on_function(client, first).await?,
         _ => on_directory(client, first).await?,
     }
     Ok(Vec::new())
@@ -165,6 +169,46 @@ async fn on_portfolio(client: &Client, change: &Change) -> Result<(), CallError>
             client.remove_member(request).await?;
         }
         // The others are no portfolio's.
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn on_function(client: &Client, change: &Change) -> Result<(), CallError> {
+    let request_id = request_id();
+    match change {
+        Change::AddAffiliation(affiliation) => {
+            let v1::Affiliation { organization, user, function } = affiliation.clone();
+            let request = v1::SetAffiliationRequest { request_id, organization, user, function };
+            client.set_affiliation(request).await?;
+        }
+        Change::RemoveAffiliation(affiliation) => {
+            let v1::Affiliation { organization, user, function } = affiliation.clone();
+            let request = v1::RemoveAffiliationRequest { request_id, organization, user, function };
+            client.remove_affiliation(request).await?;
+        }
+        Change::SetFunctionCeiling { ceiling, .. } => {
+            let ceiling = ceiling.clone();
+            let request = v1::SetFunctionCeilingRequest {
+                request_id,
+                organization: ceiling.organization,
+                function: ceiling.function,
+                portfolio_type: ceiling.portfolio_type,
+                role: ceiling.role,
+            };
+            client.set_function_ceiling(request).await?;
+        }
+        Change::DeleteFunctionCeiling(ceiling) => {
+            let ceiling = ceiling.clone();
+            let request = v1::DeleteFunctionCeilingRequest {
+                request_id,
+                organization: ceiling.organization,
+                function: ceiling.function,
+                portfolio_type: ceiling.portfolio_type,
+            };
+            client.delete_function_ceiling(request).await?;
+        }
+        // The others are no function's.
         _ => {}
     }
     Ok(())

@@ -23,6 +23,8 @@ pub(super) enum Change {
         site_role: v1::UserSiteRole,
         was: Differences,
     },
+    AddAffiliation(v1::Affiliation),
+    RemoveAffiliation(v1::Affiliation),
     CreateServiceAccount(v1::ServiceAccount),
     /// Also reactivates.
     UpdateServiceAccount(v1::ServiceAccount, Differences),
@@ -75,6 +77,12 @@ pub(super) enum Change {
         roles: String,
         etag: String,
     },
+    SetFunctionCeiling {
+        ceiling: v1::FunctionCeiling,
+        /// The role before, if there was one.
+        was: Option<String>,
+    },
+    DeleteFunctionCeiling(v1::FunctionCeiling),
 }
 
 /// What a change does to what is there.
@@ -102,6 +110,7 @@ pub(super) enum Kind {
     Organization,
     User,
     SiteRole,
+    Affiliation,
     ServiceAccount,
     Administrator,
     Group,
@@ -109,6 +118,7 @@ pub(super) enum Kind {
     Portfolio,
     AccessSettings,
     Grant,
+    FunctionCeiling,
 }
 
 /// Fields with another value than the file's: name, old, new.
@@ -152,6 +162,7 @@ impl Change {
             | Self::ReactivateUser(_)
             | Self::DeactivateUser { .. } => Kind::User,
             Self::SetSiteRole { .. } => Kind::SiteRole,
+            Self::AddAffiliation(_) | Self::RemoveAffiliation(_) => Kind::Affiliation,
             Self::CreateServiceAccount(_)
             | Self::UpdateServiceAccount(..)
             | Self::DeactivateServiceAccount { .. } => Kind::ServiceAccount,
@@ -165,6 +176,9 @@ impl Change {
             Self::AddMember { .. } | Self::UpdateMember { .. } | Self::RemoveMember { .. } => {
                 Kind::Grant
             }
+            Self::SetFunctionCeiling { .. } | Self::DeleteFunctionCeiling(_) => {
+                Kind::FunctionCeiling
+            }
         }
     }
 
@@ -172,18 +186,22 @@ impl Change {
         match self {
             Self::CreateOrganization(_)
             | Self::CreateUser(_)
+            | Self::AddAffiliation(_)
             | Self::CreateServiceAccount(_)
             | Self::CreateGroup(_)
             | Self::AddGroupMember { .. }
             | Self::CreatePortfolio { .. }
-            | Self::AddMember { .. } => Action::Add,
+            | Self::AddMember { .. }
+            | Self::SetFunctionCeiling { was: None, .. } => Action::Add,
             Self::SetAdministrators { action, .. } => *action,
             Self::DeactivateUser { pruned: true, .. }
             | Self::DeactivateServiceAccount { pruned: true, .. }
+            | Self::RemoveAffiliation(_)
             | Self::RemoveGroupMember { .. }
             | Self::DeleteGroup(_)
             | Self::DeletePortfolio { .. }
-            | Self::RemoveMember { .. } => Action::Remove,
+            | Self::RemoveMember { .. }
+            | Self::DeleteFunctionCeiling(_) => Action::Remove,
             Self::UpdateOrganization(..)
             | Self::UpdateUser(..)
             | Self::ReactivateUser(_)
@@ -194,7 +212,8 @@ impl Change {
             | Self::UpdateGroup(..)
             | Self::UpdatePortfolio(..)
             | Self::UpdateSettings(..)
-            | Self::UpdateMember { .. } => Action::Change,
+            | Self::UpdateMember { .. }
+            | Self::SetFunctionCeiling { was: Some(_), .. } => Action::Change,
         }
     }
 
@@ -216,18 +235,23 @@ impl Change {
             Self::CreateGroup(_) | Self::UpdateGroup(..) => 7,
             Self::RemoveGroupMember { member: Subject::Group(_), .. } => 8,
             Self::AddGroupMember { .. } => 9,
-            Self::CreatePortfolio { .. } => 10,
-            Self::UpdatePortfolio(..) => 11,
-            Self::UpdateSettings(..) => 12,
-            Self::AddMember { .. } => 13,
-            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 14,
-            Self::UpdateMember { .. } => 15,
-            Self::RemoveMember { .. } => 16,
-            Self::RemoveGroupMember { .. } => 17,
-            Self::DeleteGroup(_) => 18,
-            Self::DeletePortfolio { .. } => 19,
-            Self::DeactivateServiceAccount { .. } => 20,
-            Self::DeactivateUser { .. } => 21,
+            Self::SetFunctionCeiling { .. } => 10,
+            Self::CreatePortfolio { .. } => 11,
+            Self::UpdatePortfolio(..) => 12,
+            Self::UpdateSettings(..) => 13,
+            Self::AddMember { .. } => 14,
+            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 15,
+            Self::UpdateMember { .. } => 16,
+            Self::RemoveMember { .. } => 17,
+            Self::RemoveGroupMember { .. } => 18,
+            Self::DeleteGroup(_) => 19,
+            Self::DeletePortfolio { .. } => 20,
+            Self::DeleteFunctionCeiling(_) => 21,
+            // One has a limited number of them: the old ones make room for the new.
+            Self::RemoveAffiliation(_) => 22,
+            Self::AddAffiliation(_) => 23,
+            Self::DeactivateServiceAccount { .. } => 24,
+            Self::DeactivateUser { .. } => 25,
         }
     }
 
@@ -304,6 +328,9 @@ impl fmt::Display for Change {
                 write!(f, "user {user}: status active -> deactivated")
             }
             Self::SetSiteRole { site_role, was } => write!(f, "user {}: {was}", site_role.user),
+            Self::AddAffiliation(affiliation) | Self::RemoveAffiliation(affiliation) => {
+                write!(f, "user {}: affiliation {}", affiliation.user, affiliation.function)
+            }
             Self::CreateServiceAccount(account) => write!(f, "service account {}", account.id),
             Self::UpdateServiceAccount(account, was) => {
                 write!(f, "service account {}: {was}", account.id)
@@ -343,15 +370,23 @@ impl fmt::Display for Change {
             Self::UpdateMember { portfolio, subject, was, .. } => {
                 write!(f, "portfolio {portfolio}: {subject}: {was}")
             }
+            Self::SetFunctionCeiling { ceiling, was } => {
+                let was = was.iter().map(|was| format!("role {was} -> ")).collect::<String>();
+                write!(f, "function ceiling {}: {was}{}", ceiling_text(ceiling), ceiling.role)
+            }
+            Self::DeleteFunctionCeiling(ceiling) => {
+                write!(f, "function ceiling {}: {}", ceiling_text(ceiling), ceiling.role)
+            }
         }
     }
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Organization,
         Self::User,
         Self::SiteRole,
+        Self::Affiliation,
         Self::ServiceAccount,
         Self::Administrator,
         Self::Group,
@@ -359,6 +394,7 @@ impl Kind {
         Self::Portfolio,
         Self::AccessSettings,
         Self::Grant,
+        Self::FunctionCeiling,
     ];
 
     /// As a heading, and in JSON.
@@ -367,6 +403,7 @@ impl Kind {
             Self::Organization => "organizations",
             Self::User => "users",
             Self::SiteRole => "site roles",
+            Self::Affiliation => "affiliations",
             Self::ServiceAccount => "service accounts",
             Self::Administrator => "administrators",
             Self::Group => "groups",
@@ -374,7 +411,16 @@ impl Kind {
             Self::Portfolio => "portfolios",
             Self::AccessSettings => "access settings",
             Self::Grant => "grants",
+            Self::FunctionCeiling => "function ceilings",
         }
+    }
+}
+
+/// What a ceiling is for.
+fn ceiling_text(ceiling: &v1::FunctionCeiling) -> String {
+    match ceiling.portfolio_type.as_str() {
+        "" => format!("{} on portfolios without a type", ceiling.function),
+        portfolio_type => format!("{} on {portfolio_type}", ceiling.function),
     }
 }
 

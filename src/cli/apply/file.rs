@@ -9,7 +9,8 @@ use crate::domain::access_settings::Visibility;
 use crate::domain::directory::{Email, ExternalsJoin, SiteRole, is_domain};
 use crate::domain::role::Preset;
 use crate::domain::{
-    GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject, Timestamp, UserId,
+    FunctionKey, GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject,
+    Timestamp, UserId,
 };
 
 /// What a server is to hold. A key that is left out leaves alone what is there.
@@ -31,6 +32,8 @@ pub(crate) struct File {
     pub _roles: (),
     #[serde(skip_serializing_if = "Option::is_none")]
     pub portfolios: Option<Vec<Portfolio>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function_ceilings: Option<Vec<FunctionCeiling>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -86,9 +89,10 @@ pub(crate) struct User {
     /// In the organization of the file, home or not (DIR-8).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub site_role: Option<SiteRole>,
-    #[serde(default, rename = "affiliations", deserialize_with = "later::affiliations")]
-    #[serde(skip_serializing)]
-    pub _affiliations: (),
+    /// Their functions in the organization of the file, home or not (DIR-3).
+    #[serde(default, deserialize_with = "text::parsed_list_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub affiliations: Option<Vec<FunctionKey>>,
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -153,6 +157,19 @@ pub(crate) struct Grant {
     pub expire_time: Option<Timestamp>,
 }
 
+/// Which role a function gets on the organization's portfolios of a type (MEM-10).
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FunctionCeiling {
+    #[serde(deserialize_with = "text::parsed")]
+    pub function: FunctionKey,
+    /// Empty: portfolios without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub portfolio_type: String,
+    #[serde(deserialize_with = "text::parsed")]
+    pub role: RoleKey,
+}
+
 /// Keys of the format that this version cannot honour: refused, never ignored.
 mod later {
     use super::{Deserializer, File};
@@ -165,7 +182,7 @@ mod later {
         };
     }
 
-    refuse! { roles affiliations parent linked }
+    refuse! { roles parent linked }
 }
 
 impl File {
@@ -191,6 +208,11 @@ impl File {
     /// The portfolios that the file lists.
     pub fn portfolios(&self) -> &[Portfolio] {
         self.portfolios.as_deref().unwrap_or_default()
+    }
+
+    /// The ceilings of functions that the file lists.
+    pub fn function_ceilings(&self) -> &[FunctionCeiling] {
+        self.function_ceilings.as_deref().unwrap_or_default()
     }
 
     /// The users whom the file lets administer the organization.
@@ -342,7 +364,6 @@ portfolios:
             ("users:", "roles: []\nusers:", "`roles` is not supported yet"),
             ("owner: ann", "owner: ann\n    parent: zeus", "`parent` is not supported yet"),
             ("owner: ann", "owner: ann\n    linked: true", "`linked` is not supported yet"),
-            ("home_", "affiliations: [], home_", "`affiliations` is not supported yet"),
         ];
         for (right, with, message) in cases {
             let error = refused("a.yaml", &YAML.replace(right, with));

@@ -23,6 +23,7 @@ mod act;
 mod change;
 mod directory;
 pub(super) mod file;
+mod functions;
 mod grants;
 mod plan;
 mod present;
@@ -42,8 +43,8 @@ pub(crate) struct Arguments {
     dry_run: bool,
 
     /// Also take away what the organization has and the file does not: grants, members of groups,
-    /// groups, portfolios (for good) and administrators; users and service accounts are
-    /// deactivated. Lists that the file leaves out are left alone
+    /// groups, portfolios (for good), administrators, affiliations and ceilings of functions; users
+    /// and service accounts are deactivated. Lists that the file leaves out are left alone
     #[arg(long, env = "PORTCULLIS_PRUNE", value_parser = BoolishValueParser::new())]
     prune: bool,
 
@@ -175,7 +176,7 @@ fn print_plan(file: &File, plan: &Plan, dry_run: bool) {
                 _ => format!(" {removed:>6} to take away"),
             };
             output::line(format_args!(
-                "  {kind:<16}{added:>6} to add {changed:>6} to change{removed}"
+                "  {kind:<17}{added:>6} to add {changed:>6} to change{removed}"
             ));
         }
     }

@@ -4,6 +4,7 @@
 use super::change::{Action, Change, Differences, Kind, visibility_text};
 use super::directory;
 use super::file::{File, Portfolio};
+use super::functions;
 use super::grants;
 use super::present::{Present, PresentPortfolio};
 use crate::domain::access_settings::Visibility;
@@ -35,6 +36,7 @@ pub(super) fn diff(file: &File, present: &Present, owner: OwnerIs, now: Timestam
     directory::organization(&file.organization, present, &mut plan);
     for entry in file.users() {
         directory::user(entry, file, present, &mut plan);
+        functions::affiliations(entry, file, present, &mut plan);
     }
     for entry in file.service_accounts() {
         directory::service_account(entry, file, present, &mut plan);
@@ -50,6 +52,7 @@ pub(super) fn diff(file: &File, present: &Present, owner: OwnerIs, now: Timestam
         let found = present.portfolios.get(entry.id.as_str());
         grants::grants(entry, found, now, &mut plan);
     }
+    functions::ceilings(file, present, &mut plan);
     plan.sort();
     plan
 }

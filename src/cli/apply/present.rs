@@ -24,6 +24,10 @@ pub(super) struct Present {
     pub users: HashMap<String, v1::User>,
     /// The site roles that were set in the file's organization, by user.
     pub site_roles: HashMap<String, i32>,
+    /// The functions in the file's organization, by user.
+    pub affiliations: HashMap<String, HashSet<String>>,
+    /// The roles of the ceilings of the file's organization, by function and portfolio type.
+    pub function_ceilings: HashMap<(String, String), String>,
     /// Those of the file's organization.
     pub service_accounts: HashMap<String, v1::ServiceAccount>,
     pub groups: HashMap<String, PresentGroup>,
@@ -86,6 +90,7 @@ impl Present {
         let found = named.users.iter().map(|id| user(client, id));
         let found = found_by_id(futures::stream::iter(found), &bar).await?;
         let ours = file.organization.id.as_str();
+        let affiliations = functions(&found, ours);
         let (users, site_roles) = users_and_site_roles(found, ours);
         let found = named.groups.iter().map(|id| group(client, id));
         let groups = found_by_id(futures::stream::iter(found), &bar).await?;
@@ -95,12 +100,48 @@ impl Present {
         };
         let service_accounts =
             service_accounts.into_iter().map(|account| (account.id.clone(), account)).collect();
+        let function_ceilings = function_ceilings(client, file, &organizations).await?;
         let found = file.portfolios().iter().map(|p| portfolio(client, p.id.as_str()));
         let mut portfolios = found_by_id(futures::stream::iter(found), &bar).await?;
         read_members(client, file, &mut portfolios, &bar).await?;
         bar.finish_and_clear();
-        Ok(Self { organizations, users, site_roles, service_accounts, groups, portfolios })
+        Ok(Self {
+            organizations,
+            users,
+            site_roles,
+            affiliations,
+            function_ceilings,
+            service_accounts,
+            groups,
+            portfolios,
+        })
     }
+}
+
+/// What the users are in this organization.
+fn functions(
+    found: &HashMap<String, v1::GetUserResponse>,
+    organization: &str,
+) -> HashMap<String, HashSet<String>> {
+    let functions = |answer: &v1::GetUserResponse| {
+        let ours = answer.affiliations.iter().filter(|held| held.organization == organization);
+        ours.map(|held| held.function.clone()).collect()
+    };
+    found.iter().map(|(user, answer)| (user.clone(), functions(answer))).collect()
+}
+
+/// The ceilings of the file's organization, if the file says anything of any.
+async fn function_ceilings(
+    client: &Client,
+    file: &File,
+    organizations: &HashMap<String, v1::Organization>,
+) -> Result<HashMap<(String, String), String>, CallError> {
+    let ours = file.organization.id.as_str();
+    if file.function_ceilings().is_empty() || !organizations.contains_key(ours) {
+        return Ok(HashMap::new());
+    }
+    let found = inventory::function_ceilings(client, ours).await?;
+    Ok(found.into_iter().map(|it| ((it.function, it.portfolio_type), it.role)).collect())
 }
 
 /// Takes the answers apart: the users, and what they are in this organization.

@@ -2,14 +2,16 @@
 //! Pure, as `plan`.
 //!
 //! A list that the file does not have at all (`users`, `groups`, `portfolios`, `service_accounts`,
-//! `administrators`) is left alone; an entry says everything about its members or grants. Who is
-//! named anywhere in the file stays, and nobody at home elsewhere is deactivated.
+//! `administrators`, `function_ceilings`, the `affiliations` of a user) is left alone; an entry
+//! says everything about its members or grants. Who is named anywhere in the file stays, and nobody
+//! at home elsewhere is deactivated.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Action, Change};
 use super::directory::set_administrators;
 use super::file::File;
+use super::functions::{prune_affiliations, prune_ceilings};
 use super::plan::Plan;
 use crate::cli::inventory::{HeldPortfolio, Inventory};
 use crate::domain::Subject;
@@ -21,6 +23,8 @@ pub(super) fn prune(file: &File, inventory: &Inventory, plan: &mut Plan) {
     administrators(file, inventory, plan);
     groups(file, inventory, &kept, plan);
     portfolios(file, inventory, plan);
+    prune_affiliations(file, inventory, plan);
+    prune_ceilings(file, inventory, plan);
     let active = |status: i32| status != v1::UserStatus::Deactivated as i32;
     if file.service_accounts.is_some() {
         for account in inventory.service_accounts.iter().filter(|entry| active(entry.status)) {

@@ -109,6 +109,13 @@ fn apply(change: Change, present: &mut Present) {
         Change::SetSiteRole { site_role, .. } => {
             present.site_roles.insert(site_role.user, site_role.site_role);
         }
+        Change::AddAffiliation(v1::Affiliation { user, function, .. }) => {
+            present.affiliations.entry(user).or_default().insert(function);
+        }
+        Change::SetFunctionCeiling { ceiling, .. } => {
+            let v1::FunctionCeiling { function, portfolio_type, role, .. } = ceiling;
+            present.function_ceilings.insert((function, portfolio_type), role);
+        }
         Change::SetAdministrators { organization, .. } => {
             let found = present.organizations.get_mut(&organization.id).unwrap();
             found.administrators = organization.administrators;
@@ -222,6 +229,39 @@ fn the_organization_and_names_of_portfolios_can_change() {
             "~ user ann: site role none -> viewer",
             "+ organization acme: administrators none -> bob",
             "~ portfolio apollo: display name apollo -> Zeus, type none -> roadmap",
+        ]
+    );
+}
+
+#[test]
+fn dir_3_mem_10_functions_and_their_ceilings_are_made_once_and_told() {
+    let content = |role: &str| {
+        file(&[
+            ("bob@acme.example", "bob@acme.example, affiliations: [tutor, assessor]"),
+            (
+                "groups:",
+                &format!("function_ceilings: [{{function: tutor, role: {role}}}]\ngroups:"),
+            ),
+        ])
+    };
+    let all = plan(&content("viewer"), &Present::default(), NOW);
+    let told: Vec<_> = all.changes.iter().map(ToString::to_string).collect();
+    for line in [
+        "+ user bob: affiliation tutor",
+        "+ user bob: affiliation assessor",
+        "+ function ceiling tutor on portfolios without a type: viewer",
+    ] {
+        assert!(told.iter().any(|told| told == line), "{line}: {told:?}");
+    }
+    let mut present = applied(&all);
+    assert_eq!(lines(&content("viewer"), &present), Vec::<String>::new());
+    present.affiliations.get_mut("bob").unwrap().remove("tutor");
+    present.affiliations.get_mut("bob").unwrap().insert("coach".to_owned());
+    assert_eq!(
+        lines(&content("manager"), &present),
+        [
+            "~ function ceiling tutor on portfolios without a type: role viewer -> manager",
+            "+ user bob: affiliation tutor",
         ]
     );
 }

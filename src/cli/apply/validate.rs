@@ -4,13 +4,15 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::hash::Hash;
 
-use super::file::{File, Grant, Group, Portfolio};
-use crate::domain::Subject;
+use super::file::{File, FunctionCeiling, Grant, Group, Portfolio};
 use crate::domain::directory::MAX_GROUP_DEPTH;
 use crate::domain::permission::NEVER_BY_OPENNESS;
 use crate::domain::role::{MANAGER, Preset, Role};
+use crate::domain::{Subject, UserId};
 
 const MAX_NAME: usize = 200;
+/// The longest type of a portfolio, in bytes.
+const MAX_TYPE: usize = 64;
 /// More would scroll the first ones away.
 const MOST_TOLD: usize = 20;
 
@@ -35,6 +37,7 @@ pub(super) fn validate(file: &File) -> Result<(), String> {
     for (index, portfolio) in file.portfolios().iter().enumerate() {
         self::portfolio(&format!("portfolios[{index}]"), portfolio, &roles, &mut problems);
     }
+    function_ceilings(file, &roles, &mut problems);
     problems.told()
 }
 
@@ -43,6 +46,9 @@ fn users(file: &File, problems: &mut Problems) {
     problems.twice("users", "email", file.users().iter().map(|user| user.email.as_str()));
     for (index, user) in file.users().iter().enumerate() {
         problems.name(&format!("users[{index}].display_name"), 0, user.display_name.as_deref());
+        if let Some(functions) = &user.affiliations {
+            problems.twice(&format!("users[{index}].affiliations"), "", functions.iter());
+        }
     }
 }
 
@@ -139,6 +145,22 @@ fn portfolio(path: &str, portfolio: &Portfolio, roles: &[Role], problems: &mut P
             let text = "the owner is manager from the beginning and without an end (VIS-1); \
                         leave this grant out";
             problems.add(&path, text);
+        }
+    }
+}
+
+fn function_ceilings(file: &File, roles: &[Role], problems: &mut Problems) {
+    let entries = file.function_ceilings();
+    let key = |entry: &FunctionCeiling| format!("{} {}", entry.function, entry.portfolio_type);
+    problems.twice("function_ceilings", "", entries.iter().map(key));
+    for (index, entry) in entries.iter().enumerate() {
+        let path = format!("function_ceilings[{index}]");
+        problems.role(&format!("{path}.role"), entry.role.as_str(), roles);
+        let portfolio_type = entry.portfolio_type.as_str();
+        let fits = portfolio_type.len() <= MAX_TYPE && portfolio_type.parse::<UserId>().is_ok();
+        if !portfolio_type.is_empty() && !fits {
+            let text = format!("is no type: at most {MAX_TYPE} letters, digits and `-_.@~+|:`");
+            problems.add(&format!("{path}.portfolio_type"), &text);
         }
     }
 }
@@ -295,6 +317,24 @@ mod tests {
         assert_ne!(portfolio(&format!("display_name: {}", "ä".repeat(201))), "");
         let told = portfolio(r#"display_name: "a\e[31mb""#);
         assert!(told.contains("contains a control character"), "{told}");
+    }
+
+    #[test]
+    fn functions_come_once_and_their_ceilings_name_roles_and_types() {
+        let told = mistakes("users: [{id: a, email: x@y.z, affiliations: [tutor, tutor]}]");
+        assert!(told.starts_with("`users[0].affiliations[1]`: `tutor` comes twice"), "{told}");
+        let ceiling = |keys: &str| {
+            let keys = format!("{{function: tutor, role: viewer}}, {{function: tutor, {keys}}}");
+            mistakes(&format!("function_ceilings: [{keys}]"))
+        };
+        assert_eq!(ceiling("portfolio_type: plan, role: viewer"), "");
+        assert!(ceiling("role: manager").starts_with("`function_ceilings[1]`: `tutor ` comes"));
+        let told = ceiling("portfolio_type: plan, role: editor");
+        assert!(told.starts_with("`function_ceilings[1].role`: there is no role `editor`"));
+        for odd in ["a b".to_owned(), "x".repeat(65)] {
+            let told = ceiling(&format!("portfolio_type: {odd}, role: viewer"));
+            assert!(told.starts_with("`function_ceilings[1].portfolio_type`: is no type"));
+        }
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub(super) fn of(event: &v1::AuditEvent) -> String {
         "group_member.removed" => {
             format!("{} out of group {}", member(&before, subject), event.object)
         }
+        "affiliation.added" => format!("{subject} as {}", field(&after, "function")),
+        "affiliation.removed" => format!("{subject}, was {}", field(&before, "function")),
+        "function_ceiling.set" | "function_ceiling.deleted" => ceiling(event, &before, &after),
         kind => {
             let noun = kind.split('.').next().unwrap_or_default().replace('_', " ");
             // Settings, a site role: the thing is what has them.
@@ -60,6 +63,20 @@ fn grant(value: &Value) -> Option<String> {
     let start = time("start_time").map(|time| format!(" from {time}")).unwrap_or_default();
     let end = time("expire_time").map(|time| format!(" until {time}")).unwrap_or_default();
     Some(format!("{role}{owner}{start}{end}"))
+}
+
+fn field<'a>(value: &'a Value, name: &str) -> &'a str {
+    value.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// `function assessor on roadmap: role viewer -> contributor`.
+fn ceiling(event: &v1::AuditEvent, before: &Value, after: &Value) -> String {
+    let either = if after.is_null() { before } else { after };
+    let which = match field(either, "portfolio_type") {
+        "" => "portfolios without a type",
+        portfolio_type => portfolio_type,
+    };
+    format!("function {} on {which}: {}", event.object, fields(before, after))
 }
 
 fn member(value: &Value, otherwise: String) -> String {
@@ -213,6 +230,20 @@ mod tests {
         let member = json!({ "member": "group:inner" });
         assert_eq!(told("group_member.added", &null, &member), "group:inner in group apollo");
         assert_eq!(told("group_member.removed", &member, &null), "group:inner out of group apollo");
+    }
+
+    #[test]
+    fn evt_4_changes_of_functions_are_told_by_function_and_role() {
+        let (null, tutor) = (Value::Null, json!({ "function": "tutor" }));
+        assert_eq!(told("affiliation.added", &null, &tutor), "user:ben as tutor");
+        assert_eq!(told("affiliation.removed", &tutor, &null), "user:ben, was tutor");
+        let viewer = json!({ "portfolio_type": "plan", "role": "viewer" });
+        let manager = json!({ "portfolio_type": "plan", "role": "manager" });
+        let changed = told("function_ceiling.set", &viewer, &manager);
+        assert_eq!(changed, "function apollo on plan: role viewer -> manager");
+        let untyped = json!({ "portfolio_type": "", "role": "viewer" });
+        let gone = told("function_ceiling.deleted", &untyped, &null);
+        assert_eq!(gone, "function apollo on portfolios without a type: role viewer");
     }
 
     #[test]

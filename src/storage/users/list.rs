@@ -14,6 +14,13 @@ const AT_HOME: &str = r#"
       AND ($4 IS NULL OR deactivated = $4)
     ORDER BY id COLLATE "C" LIMIT $5"#;
 
+const AFFILIATED: &str = r#"
+    SELECT id, email, display_name, picture_uri, home_organization, deactivated FROM users
+    WHERE id IN (SELECT user_id FROM affiliations WHERE organization = $1) AND id COLLATE "C" > $2
+      AND ($3 IS NULL OR display_name ILIKE $3 OR email ILIKE $3)
+      AND ($4 IS NULL OR deactivated = $4)
+    ORDER BY id COLLATE "C" LIMIT $5"#;
+
 #[derive(diesel::QueryableByName)]
 struct Row {
     #[diesel(sql_type = Text)]
@@ -31,17 +38,19 @@ struct Row {
 }
 
 impl Transaction {
-    /// A page of the users at home in an organization, by id in byte order.
+    /// A page of the users at home in an organization, or of those who have a function in it, by id
+    /// in byte order.
     ///
     /// # Errors
     /// The database cannot be asked, or holds what it should not.
-    pub async fn users_at_home(
+    pub async fn users_in(
         &mut self,
         organization: &OrganizationId,
         filter: &UserFilter,
         page: &Page<UserId>,
     ) -> Result<Vec<User>, Error> {
-        let rows: Vec<Row> = diesel::sql_query(AT_HOME)
+        let statement = if filter.affiliated { AFFILIATED } else { AT_HOME };
+        let rows: Vec<Row> = diesel::sql_query(statement)
             .bind::<Text, _>(organization.as_str())
             .bind::<Text, _>(page.after.as_ref().map_or("", UserId::as_str))
             .bind::<Nullable<Text>, _>(filter.search.as_deref().map(containing))

@@ -12,6 +12,8 @@ const KNOWN: &str = "
     SELECT s.id FROM unnest($1) AS s (id)
     WHERE EXISTS (SELECT FROM users AS u WHERE u.id = s.id AND u.home_organization = ANY ($2))
        OR EXISTS (SELECT FROM site_roles AS r WHERE r.user_id = s.id AND r.organization = ANY ($2))
+       OR EXISTS (SELECT FROM affiliations AS a
+                  WHERE a.user_id = s.id AND a.organization = ANY ($2))
        OR EXISTS (SELECT FROM group_members AS m JOIN groups AS g ON g.id = m.group_id
                   WHERE m.member_kind = 'user' AND m.member_id = s.id
                     AND g.organization = ANY ($2))
@@ -24,6 +26,7 @@ const CONCERNED: &str = "
     SELECT home_organization AS organization FROM users
     WHERE id = $1 AND home_organization IS NOT NULL
   UNION SELECT organization FROM site_roles WHERE user_id = $1
+  UNION SELECT organization FROM affiliations WHERE user_id = $1
   UNION SELECT organization FROM organization_administrators WHERE user_id = $1
   UNION SELECT g.organization FROM group_members AS m JOIN groups AS g ON g.id = m.group_id
     WHERE m.member_kind = 'user' AND m.member_id = $1
@@ -58,8 +61,8 @@ impl Transaction {
         }
     }
 
-    /// Whether one of the organizations knows a user: as at home, by a site role, as a member of a
-    /// group, or by a grant that has not ended.
+    /// Whether one of the organizations knows a user: as at home, by a site role, by an
+    /// affiliation, as a member of a group, or by a grant that has not ended.
     ///
     /// # Errors
     /// The database cannot be asked.

@@ -64,7 +64,37 @@ fn more() -> Inventory {
             ),
             portfolio("zeus", &[("user:zoe", member("manager", true))]),
         ],
+        affiliations: vec![affiliation("bob", "coach"), affiliation("zoe", "coach")],
+        function_ceilings: vec![v1::FunctionCeiling {
+            organization: "acme".to_owned(),
+            function: "coach".to_owned(),
+            portfolio_type: "plan".to_owned(),
+            role: "viewer".to_owned(),
+        }],
     }
+}
+
+fn affiliation(user: &str, function: &str) -> v1::Affiliation {
+    let (organization, user) = ("acme".to_owned(), user.to_owned());
+    v1::Affiliation { organization, user, function: function.to_owned() }
+}
+
+#[test]
+fn dir_3_mem_10_functions_and_ceilings_that_the_file_does_not_have_are_taken_away() {
+    let bob = "bob@acme.example";
+    let removed = |replace: &[(&str, &str)]| {
+        let mut told = removals(&file(replace), &more());
+        told.retain(|line| line.contains("coach"));
+        told
+    };
+    assert_eq!(removed(&[]), Vec::<String>::new(), "the file says nothing of them");
+    assert_eq!(removed(&[(bob, &format!("{bob}, affiliations: [coach]"))]), Vec::<String>::new());
+    let none = [
+        (bob, &*format!("{bob}, affiliations: [tutor]")),
+        ("groups:", "function_ceilings: [{function: coach, role: viewer}]\ngroups:"),
+    ];
+    let expected = ["- function ceiling coach on plan: viewer", "- user bob: affiliation coach"];
+    assert_eq!(removed(&none), expected);
 }
 
 fn removals(file: &File, inventory: &Inventory) -> Vec<String> {

@@ -1,0 +1,2 @@
+DROP TABLE function_ceilings;
+DROP TABLE affiliations;
