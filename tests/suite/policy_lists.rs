@@ -106,6 +106,8 @@ fn agree_with_its_routes(explanation: &Explanation, q: &Question) {
     let decision = explanation.decision;
     let first = explanation.routes.iter().find(|route| route.effect == RouteEffect::Allows);
     assert_eq!(decision.allowed, first.is_some(), "{q:?}");
+    let halted = explanation.routes.iter().any(|route| route.effect == RouteEffect::Archived);
+    assert_eq!(decision.reason == policy::Reason::Archived, halted, "{q:?}");
     let Some(first) = first else { return };
     let reason = match first.way {
         Way::Direct => policy::Reason::DirectGrant,
