@@ -117,7 +117,7 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
         }
         "TransferOwnership" => v1::TransferOwnershipRequest {
             portfolio: portfolio_id(),
-            new_owner: "manager".to_owned(),
+            new_owner: "fresh".to_owned(),
             ..Default::default()
         }
         .encode_to_vec(),

@@ -13,7 +13,7 @@ async fn server() -> TestServer {
     let server = TestServer::start().await;
     let given = server.given().organization("acme").user("root").administrator("root");
     let given = given.user("ann").user("max").user("ben").user("cid").user("vic").user("idle");
-    let given = given.external("eve").user("guest").site_role("guest", SiteRole::Guest);
+    let given = given.external("eve").external("guest").site_role("guest", SiteRole::Guest);
     let given = given.service_account("ci");
     let given = given.portfolio("roadmap").owned_by("ann").with_manager("max");
     given
@@ -28,12 +28,14 @@ fn missing() -> (Code, String) {
     (Code::PermissionDenied, "PERMISSION_MISSING".to_owned())
 }
 
-/// Role, ownership and source of each grant that has not ended.
+/// Role, ownership and source of each grant that has not ended, sorted.
 async fn lasting(server: &TestServer, who: &str) -> Vec<(String, bool, GrantSource)> {
     let member = server.system().get_member("roadmap", who).await.expect("a member");
     let lasts = |grant: &v1::Grant| grant.state() != AccessState::Ended;
     let told = |grant: v1::Grant| (grant.role.clone(), grant.ownership, grant.source());
-    member.grants.into_iter().filter(lasts).map(told).collect()
+    let mut lasting: Vec<_> = member.grants.into_iter().filter(lasts).map(told).collect();
+    lasting.sort_unstable_by_key(|(role, ownership, _)| (role.clone(), *ownership));
+    lasting
 }
 
 fn manager(ownership: bool) -> (String, bool, GrantSource) {
