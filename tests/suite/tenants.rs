@@ -31,7 +31,7 @@ const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "portcullis";
 const SEED: u64 = 20_261_122;
 /// How often each tenant calls each RPC.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 
 type Answer = Result<Vec<u8>, Status>;
 
@@ -389,6 +389,9 @@ async fn aut_2_vis_4_two_tenants_neither_change_nor_reveal_one_another() {
     let mut methods = contract.methods();
     for _ in 0..ROUNDS {
         methods.shuffle(&mut maker.rng);
+        // What ends something comes last: the others need it.
+        let ends = ["/Delete", "/ArchivePortfolio"];
+        methods.sort_by_key(|method| ends.iter().any(|name| method.path.contains(name)));
         for (method, by) in methods.iter().flat_map(|method| [(method, 0), (method, 1)]) {
             (maker.own, maker.other) = (TENANTS[by], TENANTS[1 - by]);
             maker.trespassing = maker.rng.random_ratio(1, 2);
