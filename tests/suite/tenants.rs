@@ -29,9 +29,9 @@ use crate::tenants_requests::{FURNISHED, Maker, PLAIN, mask};
 const TENANTS: [&str; 2] = ["acme", "zeta"];
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "portcullis";
-const SEED: u64 = 20_261_122;
+const SEED: u64 = 1;
 /// How often each tenant calls each RPC.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 6;
 
 type Answer = Result<Vec<u8>, Status>;
 
