@@ -22,8 +22,8 @@ use crate::cluster::{TestDatabase, database};
 use crate::stored::Stored;
 
 /// What the generated world lacks: begins and ends, open, restricted and archived portfolios,
-/// externals, site roles, administrators, the deactivated, service accounts, roles that hold nothing or only what
-/// is one's own, and permissions that a service has registered.
+/// externals, site roles, administrators, the deactivated, service accounts, roles that hold
+/// nothing or only what is one's own, and permissions that a service has registered.
 const VARIETY: &str = "
     BEGIN;
     SET LOCAL session_replication_role = replica;

@@ -116,8 +116,8 @@ async fn mem_12_only_the_owner_and_administrators_decide_who_owns_it() {
     }
     server.acting("user:root").transfer("roadmap", "cid").await.unwrap();
     server.system().transfer("roadmap", "ann").await.unwrap();
-    let trail = "SELECT concat_ws(' ', what, subject, actor, as_administrator, after #>> '{0,role}', \
-                 after #>> '{0,ownership}') \
+    let trail = "SELECT concat_ws(' ', what, subject, actor, as_administrator, \
+                 after #>> '{0,role}', after #>> '{0,ownership}') \
                  FROM change_log WHERE what = 'ownership.transferred' ORDER BY shard, sequence";
     let expected = [
         "ownership.transferred user:max user:ann f manager true",

@@ -168,7 +168,8 @@ const WHOLE: &str = "
 const NARROW: &str = "
   UNION ALL
     SELECT 0, p.organization, p.visibility, p.role,
-           current_setting('transaction_read_only') = 'on', p.archived, null, clock_timestamp(), null,
+           current_setting('transaction_read_only') = 'on', p.archived, null,
+           clock_timestamp(), null,
            c.epoch, ARRAY(SELECT sequence FROM feed_heads ORDER BY shard)
     FROM place AS p, cluster AS c
   UNION ALL
