@@ -117,6 +117,7 @@ impl World {
             id: portfolio(number),
             visibility: Visibility::Private,
             organization_access_role: "viewer".parse().expect("a key"),
+            archived: false,
             grants,
         }
     }

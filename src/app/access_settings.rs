@@ -32,8 +32,9 @@ impl App {
     ) -> Result<Answer<Portfolio>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
+            let principal = &context.principal;
             let acting =
-                Acting::with(read, &context.principal, now, id, &[], ACCESS_MANAGE).await?;
+                Acting::with_even_archived(read, principal, now, id, ACCESS_MANAGE).await?;
             Ok(acting.portfolio)
         })
         .await
@@ -43,7 +44,7 @@ impl App {
     ///
     /// # Errors
     /// No such portfolio, `access.manage` missing, a role above the actor's own or one that
-    /// openness must not give, another state than the etag's.
+    /// openness must not give, another state than the etag's; an archived portfolio.
     pub async fn update_access_settings(
         &self,
         context: &WriteContext,

@@ -62,7 +62,8 @@ impl App {
     /// Adds members: internal and active ones at once. A bad entry never spoils the good ones.
     ///
     /// # Errors
-    /// No such portfolio, `members.invite` missing, no such role, a period that is over.
+    /// No such portfolio, `members.invite` missing, no such role, a period that is over; an
+    /// archived portfolio.
     pub async fn add_members(
         &self,
         context: &WriteContext,

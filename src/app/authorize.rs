@@ -3,11 +3,11 @@
 
 use crate::domain::caller::{CallerKind, Principal};
 use crate::domain::directory::Organization;
-use crate::domain::permission::{MEMBERS_VIEW, PermissionName};
+use crate::domain::permission::{MEMBERS_VIEW, Permission, PermissionName};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
-use crate::policy::{self, Decision, Global, Holdings, Query, Snapshot};
+use crate::policy::{self, Asked, Decision, Global, Holdings, Snapshot};
 use crate::storage::facts::Question;
 use crate::storage::{Error, Failure, Transaction};
 
@@ -67,7 +67,7 @@ impl Acting {
         let listed = actor.as_ref().is_none_or(|actor| {
             policy::may_list(&scene.global, &scene.snapshot, actor, id.as_str(), at)
         });
-        match portfolio.filter(|portfolio| portfolio.state == PortfolioState::Active) {
+        match portfolio.filter(|portfolio| portfolio.state != PortfolioState::Deleted) {
             Some(portfolio) if listed && principal.caller.reaches(&portfolio.organization) => {
                 Ok(Self { scene, portfolio, actor })
             }
@@ -75,7 +75,8 @@ impl Acting {
         }
     }
 
-    /// The same, for an act that needs a permission (AUT-1).
+    /// The same, for an act that needs a permission (AUT-1), decided as a check is: on an archived
+    /// portfolio nothing is added or changed (VIS-8).
     pub(super) async fn with(
         transaction: &mut Transaction,
         principal: &Principal,
@@ -89,22 +90,47 @@ impl Acting {
         Ok(acting)
     }
 
-    /// Refuses an actor who lacks a permission. The system lacks none (AUT-2). What somebody does
-    /// whom nothing else allows it is audited as an administrator's (DIR-7).
+    /// The same, for an act that stays possible on an archived portfolio, whatever its permission
+    /// does elsewhere: looking, taking away, restoring (VIS-8).
+    pub(super) async fn with_even_archived(
+        transaction: &mut Transaction,
+        principal: &Principal,
+        at: Timestamp,
+        id: &PortfolioId,
+        permission: &str,
+    ) -> Result<Self, Failure> {
+        let acting = Self::on(transaction, principal, at, id, &[]).await?;
+        acting.require_even_archived(transaction, permission)?;
+        Ok(acting)
+    }
+
+    /// Refuses an actor who lacks a permission, and everybody what an archived portfolio does not
+    /// allow: the system too (AUT-2).
     pub(super) fn require(
         &self,
         transaction: &mut Transaction,
         permission: &str,
     ) -> Result<(), Refusal> {
+        self.require_even_archived(transaction, permission)?;
+        let found = self.scene.global.permission(permission);
+        if found.is_some_and(Permission::is_halted_by_archiving) {
+            self.refuse_archived()?;
+        }
+        Ok(())
+    }
+
+    /// Refuses an actor who lacks a permission. The system lacks none (AUT-2). What somebody does
+    /// whom nothing else allows it is audited as an administrator's (DIR-7).
+    fn require_even_archived(
+        &self,
+        transaction: &mut Transaction,
+        permission: &str,
+    ) -> Result<(), Refusal> {
         let Some(actor) = &self.actor else { return Ok(()) };
-        let query = Query {
-            subject: actor,
-            permission,
-            portfolio: self.portfolio.id.as_str(),
-            author: None,
-            at: self.scene.at,
-        };
-        match policy::check(&self.scene.global, &self.scene.snapshot, &query) {
+        let Scene { global, snapshot, at } = &self.scene;
+        let asked = Asked::about(global, snapshot, actor, permission);
+        let id = self.portfolio.id.as_str();
+        match asked.map(|asked| asked.ignoring_archived().decide(id, None, *at)) {
             Ok(Decision { allowed: true, reason, .. }) => {
                 if reason == policy::Reason::Administrator {
                     transaction.note_administrator();
@@ -112,6 +138,29 @@ impl Acting {
                 Ok(())
             }
             _ => Err(permission_missing(permission, &self.portfolio.id)),
+        }
+    }
+
+    /// Who owns the portfolio is for its owner to decide, and for administrators, whose act is
+    /// audited as such; for everybody only while it is in use (MEM-12, VIS-8).
+    pub(super) fn require_ownership(&self, transaction: &mut Transaction) -> Result<(), Refusal> {
+        let owner = self.portfolio.owner.as_ref();
+        let owns = |actor: &Subject| actor.user().is_some_and(|user| owner == Some(user));
+        if !self.actor.as_ref().is_none_or(owns) && !self.is_excepted(transaction) {
+            let (id, organization) = (&self.portfolio.id, &self.portfolio.organization);
+            let message = format!(
+                "who owns portfolio `{id}` is for its owner to decide, and for administrators of \
+                 organization `{organization}`"
+            );
+            return Err(Refusal::new(Reason::PermissionMissing, message).with("portfolio", id));
+        }
+        self.refuse_archived()
+    }
+
+    fn refuse_archived(&self) -> Result<(), Refusal> {
+        match self.portfolio.state {
+            PortfolioState::Archived => Err(Refusal::archived(&self.portfolio.id)),
+            PortfolioState::Active | PortfolioState::Deleted => Ok(()),
         }
     }
 

@@ -45,7 +45,7 @@ async fn authorize(read: &mut Read, principal: &Principal, trail: &Trail) -> Res
         (Trail::Portfolio(id), Actor::System) => require_ever(read, principal, id).await,
         (Trail::Portfolio(id), _) => {
             let now = read.heads().now;
-            Acting::with(read, principal, now, id, &[], ACCESS_MANAGE).await.map(drop)
+            Acting::with_even_archived(read, principal, now, id, ACCESS_MANAGE).await.map(drop)
         }
         (Trail::Organization(id), Actor::System) => {
             require_organization(read, principal, id).await.map(drop)

@@ -8,7 +8,7 @@ use crate::domain::directory::ServiceAccount;
 use crate::domain::fact::GrantFact;
 use crate::domain::membership::{Grant, GrantSource, Member, RemainingRoute};
 use crate::domain::permission::{MEMBERS_REMOVE, MEMBERS_UPDATE};
-use crate::domain::portfolio::Portfolio;
+use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::MANAGER;
 use crate::domain::{PortfolioId, RoleKey, Subject, Timestamp};
@@ -76,7 +76,8 @@ impl App {
     ///
     /// # Errors
     /// No such portfolio or member, `members.update` missing, a role above the actor's own, a
-    /// subject who holds more, the owner, the last manager, another state than the etag's.
+    /// subject who holds more, the owner, the last manager, another state than the etag's; an
+    /// archived portfolio, on which somebody can only be removed.
     pub async fn update_member(
         &self,
         context: &WriteContext,
@@ -143,15 +144,25 @@ impl Target {
             return Ok(());
         }
         let subject = &self.member.subject;
-        let message = format!("`{subject}` owns the portfolio; transfer the ownership first");
+        let restored = match self.acting.portfolio.state {
+            PortfolioState::Archived => "restore it and ",
+            PortfolioState::Active | PortfolioState::Deleted => "",
+        };
+        let message = format!(
+            "`{subject}` owns the portfolio; {restored}hand it to another with TransferOwnership \
+             first"
+        );
         let refusal = Refusal::new(Reason::Owner, message).with("subject", subject);
         Err(refusal.with("portfolio", &self.acting.portfolio.id))
     }
 
     /// There is always a manager (MEM-6): refuses to end the last lasting manager grant of an
-    /// active user.
+    /// active user. What is archived needs no manager.
     async fn refuse_last_manager(&self, write: &mut Write) -> Result<(), Failure> {
         let Subject::User(user) = &self.member.subject else { return Ok(()) };
+        if self.acting.portfolio.state == PortfolioState::Archived {
+            return Ok(());
+        }
         let now = write.now();
         let managers = write.lasting_managers(&self.acting.portfolio.id, now).await?;
         if managers.as_slice() != std::slice::from_ref(user) {

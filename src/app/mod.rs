@@ -23,12 +23,14 @@ mod memory;
 mod merged;
 mod organizations;
 mod overload;
+mod portfolio_life;
 mod portfolios;
 mod reach;
 mod roles;
 mod service_accounts;
 mod shadow;
 mod subjects;
+mod transfer_ownership;
 mod users;
 
 use serde::Serialize;
@@ -48,10 +50,12 @@ pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSumm
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use organizations::{NewOrganization, UpdateOrganization};
 pub use overload::{Batches, overload_refusals};
+pub use portfolio_life::{ArchivePortfolio, RestorePortfolio};
 pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 pub use roles::{OrganizationRole, RegisterPermission};
 pub use service_accounts::{ServiceAccountOutcome, UpsertServiceAccount};
 pub use subjects::{ListSubjects, SubjectAccess};
+pub use transfer_ownership::TransferOwnership;
 pub use users::{ListUsers, ListedUsers, UpsertUser, Upserted, UserInOrganizations, UserOutcome};
 
 pub use crate::cache::Requirement;

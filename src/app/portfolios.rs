@@ -93,7 +93,7 @@ impl App {
     ///
     /// # Errors
     /// No such portfolio; `portfolio.update` missing for the display name, or
-    /// `portfolio.manage_settings` for the type; another state than the etag's.
+    /// `portfolio.manage_settings` for the type; another state than the etag's; an archived one.
     pub async fn update_portfolio(
         &self,
         context: &WriteContext,
@@ -233,7 +233,11 @@ async fn authorize_creation(
 }
 
 /// The owner is an active internal user (VIS-1).
-async fn require_owner(write: &mut Write, scene: &Scene, owner: &UserId) -> Result<(), Failure> {
+pub(super) async fn require_owner(
+    write: &mut Write,
+    scene: &Scene,
+    owner: &UserId,
+) -> Result<(), Failure> {
     let subject = Subject::User(owner.clone());
     let (principal, organization) = (write.principal().clone(), scene.snapshot.organization());
     let user = require_user_for(write, &principal, organization, owner).await?;

@@ -134,5 +134,6 @@ pub(crate) fn sentence(reason: i32) -> &'static str {
             "their role allows it on their own things only; name the author with `--item-author`"
         }
         Reason::InternalOnly => "the permission is not for externals, whatever their role",
+        Reason::Archived => "the portfolio is archived: nothing is added or changed in it",
     }
 }

@@ -89,6 +89,7 @@ fn effect(route: &AccessRoute, permission: &str) -> String {
         RouteEffect::InternalOnly => {
             format!("would allow {permission} to somebody internal, but they are external")
         }
+        RouteEffect::Archived => format!("would allow {permission}, were it not archived"),
         RouteEffect::LacksPermission => format!("does not hold {permission}"),
         RouteEffect::Unspecified => "means something that this program is too old to know".into(),
     }
@@ -108,6 +109,9 @@ fn missing(answer: &v1::ExplainPermissionResponse, permission: &str) -> Vec<Bran
         DecisionReason::InternalOnly => {
             let text = "missing: being internal to the organization, by home or site role";
             return vec![Branch::bare(text)];
+        }
+        DecisionReason::Archived => {
+            return vec![Branch::bare("missing: the portfolio would have to be restored")];
         }
         DecisionReason::NotAuthor | DecisionReason::AuthorUnknown if roles.is_empty() => {
             "missing: being the author".to_owned()
@@ -280,6 +284,7 @@ mod tests {
         let told = |reason| tree(&denied(reason), "epic.link").concat();
         assert!(told(DecisionReason::SubjectDeactivated).contains("reactivated"));
         assert!(told(DecisionReason::InternalOnly).contains("being internal"));
+        assert!(told(DecisionReason::Archived).contains("restored"));
         assert!(told(DecisionReason::PortfolioUnknown).contains("a portfolio of that id"));
         assert!(told(DecisionReason::NotAuthor).contains("being the author"));
         assert!(told(DecisionReason::PermissionMissing).contains("no role has it"));

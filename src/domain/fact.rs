@@ -141,6 +141,8 @@ pub struct PortfolioFact {
     pub visibility: Visibility,
     /// The role that openness gives.
     pub organization_access_role: RoleKey,
+    /// Whether nothing is added or changed in it (VIS-8).
+    pub archived: bool,
     /// Every grant that nobody has ended; begins and ends are for the decision to look at (ACC-2).
     pub grants: Vec<GrantFact>,
 }

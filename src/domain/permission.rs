@@ -130,9 +130,18 @@ pub struct Permission {
     pub registered: bool,
 }
 
+impl Permission {
+    /// Whether nobody may on an archived portfolio, whatever their role: it adds or changes
+    /// something. Comments are still made (VIS-8).
+    #[must_use]
+    pub fn is_halted_by_archiving(&self) -> bool {
+        self.effect == Effect::Change && self.name.as_str() != COMMENT_CREATE
+    }
+}
+
 /// Changes a portfolio's display name.
 pub const PORTFOLIO_UPDATE: &str = "portfolio.update";
-/// Changes a portfolio's type.
+/// Changes a portfolio's type; archives and restores it.
 pub const PORTFOLIO_MANAGE_SETTINGS: &str = "portfolio.manage_settings";
 /// Ends a portfolio for good.
 pub const PORTFOLIO_DELETE: &str = "portfolio.delete";
@@ -150,6 +159,8 @@ pub const ACCESS_MANAGE: &str = "access.manage";
 pub const REQUESTS_DECIDE: &str = "requests.decide";
 /// Sees the pending invitations.
 pub const INVITATIONS_VIEW: &str = "invitations.view";
+/// Comments on what is there.
+pub const COMMENT_CREATE: &str = "comment.create";
 
 /// What an administrator holds, as *any*, on every portfolio of the organization (DIR-7). Seeing
 /// the content is not among it.

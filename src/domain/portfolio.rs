@@ -12,6 +12,8 @@ use super::timestamp::Timestamp;
 pub enum PortfolioState {
     /// In use.
     Active,
+    /// Kept, but nothing is added or changed in it (VIS-8).
+    Archived,
     /// Gone for good; only its id and its audit trail remain.
     Deleted,
 }

@@ -43,6 +43,8 @@ pub enum Reason {
     OrganizationRoleForbidden,
     LastAdministrator,
     CatalogFull,
+    Archived,
+    NotArchived,
     TooManyAffiliations,
     PermissionMissing,
     RoleAboveOwn,
@@ -118,6 +120,13 @@ impl Refusal {
     pub fn portfolio_not_found(id: &PortfolioId) -> Self {
         Self::new(Reason::PortfolioNotFound, format!("there is no portfolio `{id}`"))
             .with("portfolio", id)
+    }
+
+    /// Nothing is added or changed on an archived portfolio (VIS-8).
+    #[must_use]
+    pub fn archived(id: &PortfolioId) -> Self {
+        let message = format!("the portfolio `{id}` is archived; restore it first");
+        Self::new(Reason::Archived, message).with("portfolio", id)
     }
 
     /// No such organization.

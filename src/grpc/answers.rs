@@ -101,6 +101,7 @@ fn route_effect(effect: RouteEffect) -> v1::RouteEffect {
         RouteEffect::NotBegun | RouteEffect::Ended => v1::RouteEffect::NotInForce,
         RouteEffect::OwnOnly => v1::RouteEffect::OwnOnly,
         RouteEffect::InternalOnly => v1::RouteEffect::InternalOnly,
+        RouteEffect::Archived => v1::RouteEffect::Archived,
         RouteEffect::Lacks => v1::RouteEffect::LacksPermission,
     }
 }
@@ -167,5 +168,6 @@ fn decision_reason(reason: Reason) -> v1::DecisionReason {
         Reason::NotAuthor => v1::DecisionReason::NotAuthor,
         Reason::AuthorUnknown => v1::DecisionReason::AuthorUnknown,
         Reason::InternalOnly => v1::DecisionReason::InternalOnly,
+        Reason::Archived => v1::DecisionReason::Archived,
     }
 }

@@ -26,6 +26,7 @@ mod organizations;
 mod parse;
 mod policy;
 mod portfolio_lists;
+mod portfolio_lives;
 mod portfolios;
 mod questions;
 mod render;

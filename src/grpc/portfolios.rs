@@ -1,7 +1,7 @@
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
-use super::{Services, context, portfolio_lists, render};
+use super::{Services, context, portfolio_lists, portfolio_lives, render};
 use crate::app::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 use crate::domain::PortfolioId;
 use crate::domain::page::encode_page_token;
@@ -36,6 +36,45 @@ impl PortfolioService for Services {
         Ok(Response::new(v1::GetPortfolioResponse {
             portfolio: Some(portfolio(&found.value)),
             consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn archive_portfolio(
+        &self,
+        request: Request<v1::ArchivePortfolioRequest>,
+    ) -> Result<Response<v1::ArchivePortfolioResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = portfolio_lives::archive(request)?;
+        let archived = self.app.archive_portfolio(&context, &request).await?;
+        Ok(Response::new(v1::ArchivePortfolioResponse {
+            portfolio: Some(portfolio(&archived.value)),
+            consistency_token: archived.token.encode(),
+        }))
+    }
+
+    async fn restore_portfolio(
+        &self,
+        request: Request<v1::RestorePortfolioRequest>,
+    ) -> Result<Response<v1::RestorePortfolioResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = portfolio_lives::restore(request)?;
+        let restored = self.app.restore_portfolio(&context, &request).await?;
+        Ok(Response::new(v1::RestorePortfolioResponse {
+            portfolio: Some(portfolio(&restored.value)),
+            consistency_token: restored.token.encode(),
+        }))
+    }
+
+    async fn transfer_ownership(
+        &self,
+        request: Request<v1::TransferOwnershipRequest>,
+    ) -> Result<Response<v1::TransferOwnershipResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = portfolio_lives::transfer(request)?;
+        let transferred = self.app.transfer_ownership(&context, &request).await?;
+        Ok(Response::new(v1::TransferOwnershipResponse {
+            portfolio: Some(portfolio(&transferred.value)),
+            consistency_token: transferred.token.encode(),
         }))
     }
 
@@ -222,6 +261,7 @@ pub(super) fn portfolio(portfolio: &Portfolio) -> v1::Portfolio {
     } = portfolio;
     let state = match state {
         PortfolioState::Active => v1::PortfolioState::Active,
+        PortfolioState::Archived => v1::PortfolioState::Archived,
         PortfolioState::Deleted => v1::PortfolioState::Deleted,
     };
     v1::Portfolio {

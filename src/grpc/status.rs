@@ -230,6 +230,8 @@ fn classify(reason: Reason) -> (Code, ErrorReason) {
         Reason::OrganizationRoleForbidden => refused(Public::OrganizationRoleForbidden),
         Reason::LastAdministrator => refused(Public::LastAdministrator),
         Reason::CatalogFull => refused(Public::CatalogFull),
+        Reason::Archived => refused(Public::Archived),
+        Reason::NotArchived => refused(Public::NotArchived),
         Reason::TooManyAffiliations => refused(Public::TooManyAffiliations),
         Reason::PermissionMissing => denied(Public::PermissionMissing),
         Reason::RoleAboveOwn => denied(Public::RoleAboveOwn),

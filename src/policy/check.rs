@@ -66,6 +66,9 @@ pub enum Reason {
     AuthorUnknown,
     /// Denied: a role in force has the permission, but externals never do (ROL-8).
     InternalOnly,
+    /// Denied: it would be allowed, but the portfolio is archived, and this adds or changes
+    /// something (VIS-8).
+    Archived,
 }
 
 /// Decides (ACC-1 to ACC-4, ACC-10). Allocates nothing unless a grant that would allow begins or
@@ -93,6 +96,7 @@ pub struct Asked<'a> {
     /// None: no fact of the organization and no grant names the subject.
     reached: Option<Reached<'a>>,
     deactivated: bool,
+    ignoring_archived: bool,
 }
 
 impl<'a> Asked<'a> {
@@ -111,7 +115,15 @@ impl<'a> Asked<'a> {
         let found = snapshot.resolve(subject);
         let deactivated = is_deactivated(global, subject, found);
         let reached = found.map(|found| Reached::by(snapshot, found));
-        Ok(Self { snapshot, subject, permission, reached, deactivated })
+        let ignoring_archived = false;
+        Ok(Self { snapshot, subject, permission, reached, deactivated, ignoring_archived })
+    }
+
+    /// The same, as if no portfolio were archived: what is asked for an act that stays possible on
+    /// an archived one, though it is bound to a permission that changes things (VIS-8).
+    #[must_use]
+    pub fn ignoring_archived(self) -> Self {
+        Self { ignoring_archived: true, ..self }
     }
 
     /// As [`check`] decides it.
@@ -137,7 +149,9 @@ impl<'a> Asked<'a> {
             return Decision::denied(deactivated(portfolio, reached.subject));
         }
         let authorship = author.map(|author| author == self.subject);
-        let mut evaluation = Evaluation::new(self.permission, reached.subject, authorship, at);
+        let halted = self.is_halted(portfolio);
+        let mut evaluation =
+            Evaluation::new(self.permission, reached.subject, authorship, at, halted);
         for source in self.snapshot.sources(portfolio, reached) {
             evaluation.weigh(&source);
             if evaluation.is_settled() {
@@ -145,6 +159,10 @@ impl<'a> Asked<'a> {
             }
         }
         evaluation.decide()
+    }
+
+    fn is_halted(&self, portfolio: &Portfolio) -> bool {
+        is_halted(portfolio, self.permission) && !self.ignoring_archived
     }
 
     /// The portfolios behind `after` on which anything may be allowed, in the order of their ids,
@@ -170,6 +188,11 @@ impl<'a> Asked<'a> {
         }
         walk
     }
+}
+
+/// Whether the portfolio is archived and the permission therefore nobody's there (VIS-8).
+pub(super) fn is_halted(portfolio: &Portfolio, permission: &Permission) -> bool {
+    portfolio.archived && permission.is_halted_by_archiving()
 }
 
 /// The portfolio and the subject, or why nobody needs to look any further.

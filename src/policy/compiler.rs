@@ -214,7 +214,8 @@ impl Snapshot {
     pub(super) fn compiled(&mut self, fact: PortfolioFact) -> (PortfolioId, Portfolio) {
         let access_role = self.role_number(&fact.organization_access_role);
         let grants = fact.grants.into_iter().map(|grant| self.granted(grant)).collect();
-        (fact.id, Portfolio::new(fact.visibility, access_role, grants))
+        let state = (fact.visibility, fact.archived);
+        (fact.id, Portfolio::new(state, access_role, grants))
     }
 
     fn granted(&mut self, grant: GrantFact) -> Granted {

@@ -21,6 +21,8 @@ pub(super) struct Evaluation<'a> {
     /// subject is external and the permission is not for externals (ROL-8).
     needed: Option<Reach>,
     found: Found,
+    /// The portfolio is archived, and this adds or changes something: nothing allows it (VIS-8).
+    halted: bool,
     /// The first that allows.
     reason: Option<Reason>,
     /// The periods of what allows, now or at another time. Empty, and so never allocated, as long
@@ -61,6 +63,8 @@ pub enum RouteEffect {
     OwnOnly,
     /// It has the permission, but externals never do (ROL-8).
     InternalOnly,
+    /// It would allow, but the portfolio is archived (VIS-8).
+    Archived,
     /// It does not have the permission.
     Lacks,
 }
@@ -71,6 +75,7 @@ impl<'a> Evaluation<'a> {
         subject: Resolved<'a>,
         authorship: Option<bool>,
         at: Timestamp,
+        halted: bool,
     ) -> Self {
         let needed = match authorship {
             _ if permission.internal_only && !subject.party.standing.is_internal() => None,
@@ -84,6 +89,7 @@ impl<'a> Evaluation<'a> {
             at,
             needed,
             found: Found::default(),
+            halted,
             reason: None,
             periods: Vec::new(),
             settled: false,
@@ -114,7 +120,9 @@ impl<'a> Evaluation<'a> {
         if !self.settled {
             self.periods.push(source.period);
         }
-        if in_force {
+        if in_force && self.halted {
+            RouteEffect::Archived
+        } else if in_force {
             RouteEffect::Allows
         } else if source.period.has_future(self.at) {
             RouteEffect::NotBegun
@@ -130,6 +138,9 @@ impl<'a> Evaluation<'a> {
 
     pub fn decide(mut self) -> Decision {
         match self.reason {
+            // Whatever begins or ends, nothing is allowed.
+            Some(_) if self.halted => Decision::denied(Reason::Archived),
+            None if self.halted => Decision::denied(self.denial()),
             Some(reason) if self.settled => Decision { allowed: true, reason, hold_until: None },
             Some(reason) => {
                 let hold_until = end_of_stretch(&mut self.periods, self.at);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::domain::role::Reach;
 use crate::domain::{GroupId, RoleKey, Timestamp};
 
-use super::check::{Decision, Query, find};
+use super::check::{Decision, Query, find, is_halted};
 use super::evaluation::{Evaluation, RouteEffect, Weight};
 use super::givers::{Givers, givers, helpful_roles};
 use super::global::{Global, UnknownPermission};
@@ -22,10 +22,12 @@ pub struct Explanation {
     /// the order in which reasons are preferred. Empty where the decision looks at none: the
     /// portfolio or the subject is unknown, or the subject is deactivated.
     pub routes: Vec<ExplainedRoute>,
-    /// The organization's roles with which this would be allowed, sorted. Those that hold it as
+    /// The organization's roles with which this would be allowed, were the portfolio not archived,
+    /// sorted. Those that hold it as
     /// *own* are among them only if the subject is named as the author (ACC-4).
     pub roles: Vec<RoleKey>,
-    /// Who could give such a role; nobody where it is allowed, or where no role would help.
+    /// Who could give such a role; nobody where it is allowed, where no role would help, or where
+    /// the portfolio is archived.
     pub givers: Givers,
 }
 
@@ -103,7 +105,8 @@ pub fn explain(
         Err(reason) => Decision::denied(reason),
         Ok((portfolio, subject)) => {
             let authorship = query.author.map(|author| author == query.subject);
-            let mut evaluation = Evaluation::new(permission, subject, authorship, query.at);
+            let halted = is_halted(portfolio, permission);
+            let mut evaluation = Evaluation::new(permission, subject, authorship, query.at, halted);
             let reached = Reached::by(snapshot, subject);
             for source in snapshot.sources(portfolio, &reached) {
                 let weight = evaluation.weigh(&source);

@@ -56,7 +56,9 @@ pub(super) fn givers(
     most: usize,
 ) -> Givers {
     let Some(portfolio) = snapshot.portfolio(query.portfolio) else { return Givers::default() };
-    if roles.is_empty() || !a_role_would_help(global, snapshot, query, decision) {
+    // Nobody gives anything on an archived portfolio (VIS-8).
+    let helps = !portfolio.archived && a_role_would_help(global, snapshot, query, decision);
+    if roles.is_empty() || !helps {
         return Givers::default();
     }
     let tables: Vec<Holdings> = roles.iter().map(|role| Holdings::of(role.cells(global))).collect();

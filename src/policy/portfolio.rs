@@ -12,6 +12,7 @@ use super::period::Period;
 #[derive(Clone, Debug)]
 pub(super) struct Portfolio {
     pub visibility: Visibility,
+    pub archived: bool,
     pub access_role: u32,
     /// How many of the grants are to people; those to groups follow.
     people: u32,
@@ -38,7 +39,11 @@ pub(super) struct Granted {
 const COUNTED: usize = 128;
 
 impl Portfolio {
-    pub fn new(visibility: Visibility, access_role: u32, mut grants: Vec<Granted>) -> Self {
+    pub fn new(
+        (visibility, archived): (Visibility, bool),
+        access_role: u32,
+        mut grants: Vec<Granted>,
+    ) -> Self {
         grants.sort_by_key(|grant| grant.subject);
         let people = grants.partition_point(|grant| grant.subject.as_group().is_none());
         let has_period = |grant: &Granted| grant.period != Period::ALWAYS;
@@ -48,6 +53,7 @@ impl Portfolio {
         let subjects = grants.iter().map(|grant| grant.subject.word());
         Self {
             visibility,
+            archived,
             access_role,
             people: u32::try_from(people).unwrap_or(u32::MAX),
             words: subjects.chain(grants.iter().map(role)).collect(),

@@ -259,7 +259,8 @@ fn lasts_at(at: Timestamp) -> impl Fn(&Granted) -> bool {
     move |granted| granted.period.contains(at) && granted.period.is_unending()
 }
 
-/// The portfolios without a manager who lasts (MEM-6), in the order of their ids.
+/// The portfolios in use without a manager who lasts (MEM-6), in the order of their ids. What is
+/// archived needs none until it is restored.
 #[must_use]
 pub fn unmanaged_portfolios(
     global: &Global,
@@ -267,9 +268,10 @@ pub fn unmanaged_portfolios(
     at: Timestamp,
     page: &Page<PortfolioId>,
 ) -> Excerpt<PortfolioId> {
-    let portfolios = snapshot.portfolios_after(page.after.as_ref());
+    let in_use =
+        snapshot.portfolios_after(page.after.as_ref()).filter(|(_, found)| !found.archived);
     let unmanaged =
-        portfolios.filter(|(_, found)| managers(global, snapshot, found, lasts_at(at)).is_empty());
+        in_use.filter(|(_, found)| managers(global, snapshot, found, lasts_at(at)).is_empty());
     Excerpt::of(unmanaged.map(|(id, _)| id.clone()), page.size)
 }
 

@@ -1,6 +1,7 @@
 //! The rules one by one, on worlds small enough to read. Random worlds: `tests/suite`.
 
 mod administrators;
+mod archived;
 mod explanations;
 mod index;
 mod lists;
@@ -32,7 +33,11 @@ fn permission(ordinal: u16, name: &str) -> Permission {
     Permission {
         name: name.parse().unwrap(),
         ordinal,
-        effect: Effect::Read,
+        effect: match name.split_once('.') {
+            Some((_, "view")) => Effect::Read,
+            Some((_, "delete" | "remove")) => Effect::Revoke,
+            _ => Effect::Change,
+        },
         may_be_own: true,
         internal_only: name == "epic.link",
         registered: false,
@@ -69,6 +74,7 @@ fn portfolio(visibility: Visibility, open_as: &str, grants: Vec<GrantFact>) -> P
         id: "roadmap".parse().unwrap(),
         visibility,
         organization_access_role: open_as.parse().unwrap(),
+        archived: false,
         grants,
     }
 }
@@ -130,6 +136,10 @@ impl World {
     fn lists(&self, who: &str) -> bool {
         may_list(&self.global, &self.snapshot, &subject(who), "roadmap", Timestamp(NOW))
     }
+}
+
+fn archived(portfolio: PortfolioFact) -> PortfolioFact {
+    PortfolioFact { archived: true, ..portfolio }
 }
 
 #[test]

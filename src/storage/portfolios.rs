@@ -1,5 +1,7 @@
 //! Portfolios and their access settings (VIS-1).
 
+mod life;
+
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
 use serde_json::{Value, json};
@@ -22,6 +24,7 @@ struct Row {
     author_kind: Option<String>,
     author_id: Option<String>,
     deleted: bool,
+    archived: bool,
     visibility: String,
     organization_access_role: String,
     create_time: OffsetDateTime,
@@ -48,6 +51,7 @@ macro_rules! rows {
                 portfolios::author_kind,
                 portfolios::author_id,
                 portfolios::deleted,
+                portfolios::archived,
                 portfolios::visibility,
                 portfolios::organization_access_role,
                 portfolios::create_time,
@@ -135,7 +139,11 @@ fn portfolio(row: Row) -> Result<Portfolio, Error> {
         portfolio_type: row.portfolio_type,
         author,
         owner: row.owner.map(|owner| parse("grants", &owner)).transpose()?,
-        state: if row.deleted { PortfolioState::Deleted } else { PortfolioState::Active },
+        state: match (row.deleted, row.archived) {
+            (true, _) => PortfolioState::Deleted,
+            (false, true) => PortfolioState::Archived,
+            (false, false) => PortfolioState::Active,
+        },
         settings: AccessSettings {
             visibility: visibility.ok_or_else(|| corrupt("unknown visibility".to_owned()))?,
             organization_access_role: parse("portfolios", &row.organization_access_role)?,
@@ -245,40 +253,6 @@ impl Write {
         // Decisions look at neither.
         let keys = Vec::new();
         self.record(Change { keys, ..change("portfolio.updated", before, was, is) });
-        Ok(after)
-    }
-
-    /// Deletes a portfolio for good: its grants end, the row and the audit trail stay (VIS-9).
-    ///
-    /// # Errors
-    /// As [`Write::insert_portfolio`].
-    pub async fn delete_portfolio(&mut self, before: &Portfolio) -> Result<Portfolio, Failure> {
-        self.require(&Scope::Organization(before.organization.clone()))?;
-        let now = timestamps::to_sql(self.now());
-        let mut after = before.clone();
-        after.state = PortfolioState::Deleted;
-        after.owner = None;
-        after.update_time = self.now();
-        after.version += 1;
-        diesel::update(portfolios::table.find(before.id.as_str()))
-            .set((
-                portfolios::deleted.eq(true),
-                portfolios::update_time.eq(now),
-                portfolios::version.eq(after.version),
-            ))
-            .execute(self.connection())
-            .await?;
-        let ended: Vec<(String, String, String)> = diesel::update(grants::table)
-            .filter(grants::portfolio.eq(before.id.as_str()))
-            .filter(grants::revoke_time.is_null())
-            .set(grants::revoke_time.eq(now))
-            .returning((grants::subject_kind, grants::subject_id, grants::role))
-            .get_results(self.connection())
-            .await?;
-        let grant = |(kind, id, role)| json!({ "subject": format!("{kind}:{id}"), "role": role });
-        let ended: Vec<Value> = ended.into_iter().map(grant).collect();
-        let was = json!({ "portfolio": before, "grants": ended });
-        self.record(change("portfolio.deleted", before, was, Value::Null));
         Ok(after)
     }
 }

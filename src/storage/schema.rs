@@ -197,6 +197,8 @@ diesel::table! {
         update_time -> Timestamptz,
         /// Grows with every change of it or its settings; what an etag names.
         version -> Int8,
+        /// Kept, but nothing is added or changed in it (VIS-8).
+        archived -> Bool,
     }
 }
 

@@ -107,6 +107,20 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
             ..Default::default()
         }
         .encode_to_vec(),
+        "ArchivePortfolio" => {
+            v1::ArchivePortfolioRequest { portfolio: portfolio_id(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "RestorePortfolio" => {
+            v1::RestorePortfolioRequest { portfolio: portfolio_id(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "TransferOwnership" => v1::TransferOwnershipRequest {
+            portfolio: portfolio_id(),
+            new_owner: "fresh".to_owned(),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "UpdatePortfolio" => v1::UpdatePortfolioRequest {
             portfolio: Some(v1::Portfolio {
                 id: portfolio_id(),

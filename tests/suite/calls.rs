@@ -35,6 +35,31 @@ impl Client {
         Ok(deleted.portfolio.expect("a portfolio"))
     }
 
+    pub async fn archive(&self, portfolio: &str) -> Result<v1::Portfolio, Status> {
+        let portfolio = portfolio.to_owned();
+        let request = v1::ArchivePortfolioRequest { portfolio, ..Default::default() };
+        let archived = self.portfolios().archive_portfolio(request).await?.into_inner();
+        Ok(archived.portfolio.expect("a portfolio"))
+    }
+
+    pub async fn restore(&self, portfolio: &str) -> Result<v1::Portfolio, Status> {
+        let portfolio = portfolio.to_owned();
+        let request = v1::RestorePortfolioRequest { portfolio, ..Default::default() };
+        let restored = self.portfolios().restore_portfolio(request).await?.into_inner();
+        Ok(restored.portfolio.expect("a portfolio"))
+    }
+
+    pub async fn transfer(
+        &self,
+        portfolio: &str,
+        new_owner: &str,
+    ) -> Result<v1::Portfolio, Status> {
+        let (portfolio, new_owner) = (portfolio.to_owned(), new_owner.to_owned());
+        let request = v1::TransferOwnershipRequest { portfolio, new_owner, ..Default::default() };
+        let transferred = self.portfolios().transfer_ownership(request).await?.into_inner();
+        Ok(transferred.portfolio.expect("a portfolio"))
+    }
+
     pub async fn settings_of(&self, portfolio: &str) -> Result<v1::AccessSettings, Status> {
         let request = v1::GetAccessSettingsRequest { portfolio: portfolio.to_owned() };
         let found = self.settings().get_access_settings(request).await?.into_inner();

@@ -13,9 +13,10 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Jsonb, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use portcullis::app::{
-    AddMembers, App, CreatePortfolio, DeletePortfolio, End, GroupMemberOutcome, NewOrganization,
-    RegisterPermission, RemoveMember, UpdateAccessSettings, UpdateMember, UpdateOrganization,
-    UpdatePortfolio, UpsertGroup, UpsertServiceAccount, UpsertUser,
+    AddMembers, App, ArchivePortfolio, CreatePortfolio, DeletePortfolio, End, GroupMemberOutcome,
+    NewOrganization, RegisterPermission, RemoveMember, RestorePortfolio, TransferOwnership,
+    UpdateAccessSettings, UpdateMember, UpdateOrganization, UpdatePortfolio, UpsertGroup,
+    UpsertServiceAccount, UpsertUser,
 };
 use portcullis::cache::{self, Cache};
 use portcullis::clock::Clock;
@@ -55,7 +56,10 @@ const FACTS: &[(&str, &[&str])] = &[
     ("organization_administrators", &["organization", "user_id"]),
     ("organizations", &["id", "shard"]),
     ("permissions", &["name", "ordinal", "effect", "may_be_own", "internal_only", "registered"]),
-    ("portfolios", &["id", "organization", "deleted", "visibility", "organization_access_role"]),
+    (
+        "portfolios",
+        &["id", "organization", "deleted", "archived", "visibility", "organization_access_role"],
+    ),
     ("role_permissions", &["organization", "role", "permission", "reach"]),
     ("roles", &["organization", "key"]),
     ("service_accounts", &["id", "organization", "deactivated"]),
@@ -81,6 +85,7 @@ const NO_FACTS: &[&str] = &[
 const DONE: &[&str] = &[
     "add_group_members",
     "add_members",
+    "archive_portfolio",
     "create_organization",
     "create_portfolio",
     "deactivate_service_account",
@@ -94,9 +99,11 @@ const DONE: &[&str] = &[
     "remove_affiliation",
     "remove_group_members",
     "remove_member",
+    "restore_portfolio",
     "set_affiliation",
     "set_function_ceiling",
     "set_site_role",
+    "transfer_ownership",
     "update_access_settings",
     "update_member",
     "update_organization",
@@ -403,6 +410,15 @@ async fn write_portfolio(app: &App) {
         };
         app.update_access_settings(&request(), &settings).await.expect("update_access_settings");
     }
+    let archive = ArchivePortfolio { id: id("roadmap"), etag: None };
+    app.archive_portfolio(&request(), &archive).await.expect("archive_portfolio");
+    let restore = RestorePortfolio { id: id("roadmap"), etag: None };
+    app.restore_portfolio(&request(), &restore).await.expect("restore_portfolio");
+    for new_owner in ["eve", "ann"] {
+        let transfer =
+            TransferOwnership { portfolio: id("roadmap"), new_owner: id(new_owner), etag: None };
+        app.transfer_ownership(&request(), &transfer).await.expect("transfer_ownership");
+    }
 }
 
 async fn write_members(app: &App) {
@@ -560,6 +576,7 @@ async fn a_fact_that_is_not_logged_is_noticed() {
         ("DELETE FROM group_members", true),
         ("UPDATE grants SET expire_time = now() WHERE NOT ownership", true),
         ("UPDATE portfolios SET visibility = 'private'", true),
+        ("UPDATE portfolios SET archived = NOT archived", true),
         ("DELETE FROM role_permissions WHERE role = 'viewer'", true),
         ("INSERT INTO service_accounts VALUES ('cd', 'acme', 'CD', false)", true),
         ("UPDATE service_accounts SET deactivated = true WHERE id = 'ci'", true),

@@ -24,6 +24,7 @@ fn model() -> Model {
         id: role.to_owned(),
         visibility: Visibility::Private,
         organization_access_role: "viewer".to_owned(),
+        archived: false,
         grants: ["user:internal", "user:external"]
             .map(|subject| Grant {
                 subject: subject.parse().unwrap(),

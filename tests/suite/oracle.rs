@@ -27,6 +27,7 @@ pub struct Model {
 #[derive(Clone, Debug, PartialEq)]
 pub struct CatalogueEntry {
     pub name: String,
+    pub effect: Effect,
     pub internal_only: bool,
     pub registered: bool,
 }
@@ -63,6 +64,7 @@ pub struct Portfolio {
     pub id: String,
     pub visibility: Visibility,
     pub organization_access_role: String,
+    pub archived: bool,
     pub grants: Vec<Grant>,
 }
 
@@ -84,6 +86,7 @@ pub enum Operation {
     RemoveGrants { portfolio: String, subject: Subject },
     SetSettings { portfolio: String, visibility: Visibility, organization_access_role: String },
     CreatePortfolio { portfolio: Portfolio },
+    SetArchived { portfolio: String, archived: bool },
     DeletePortfolio { portfolio: String },
 }
 
@@ -102,6 +105,7 @@ pub enum Why {
     NotAuthor,
     AuthorUnknown,
     InternalOnly,
+    Archived,
 }
 
 #[derive(Clone, Debug)]
@@ -130,6 +134,23 @@ pub fn group(id: &str) -> Subject {
 impl Model {
     /// Allowed or not, and why; none if the catalogue has no such permission.
     pub fn check(&self, question: &Question) -> Option<(bool, Why)> {
+        match self.check_in_use(question)? {
+            (true, _) if self.is_halted(question) => Some((false, Why::Archived)),
+            answer => Some(answer),
+        }
+    }
+
+    /// What is archived allows nothing that adds or changes, but comments.
+    pub fn is_halted(&self, question: &Question) -> bool {
+        let named = |entry: &&CatalogueEntry| entry.name == question.permission;
+        let changes = |entry: &CatalogueEntry| entry.effect == Effect::Change;
+        self.portfolio(&question.portfolio).is_some_and(|portfolio| portfolio.archived)
+            && self.catalogue.iter().find(named).is_some_and(changes)
+            && question.permission != "comment.create"
+    }
+
+    /// As if nothing were archived.
+    fn check_in_use(&self, question: &Question) -> Option<(bool, Why)> {
         let entry = self.catalogue.iter().find(|entry| entry.name == question.permission)?;
         let Some(portfolio) = self.portfolio(&question.portfolio) else {
             return Some((false, Why::PortfolioUnknown));
@@ -390,8 +411,8 @@ pub fn in_force(grant: &Grant, at: i64) -> bool {
 // --- changes ---
 
 impl Model {
-    /// Makes the change. False, and nothing changes, where the rules refuse it (a cycle of groups)
-    /// or where it changes nothing.
+    /// Makes the change. False, and nothing changes, where the rules refuse it (a cycle of groups,
+    /// an archived portfolio) or where it changes nothing.
     pub fn perform(&mut self, operation: &Operation) -> bool {
         let before = self.clone();
         match operation {
@@ -415,13 +436,13 @@ impl Model {
                 }
             }
             Operation::AddGrant { portfolio, grant } => {
-                self.edit(portfolio, |p| p.grants.push(grant.clone()));
+                self.edit_in_use(portfolio, |p| p.grants.push(grant.clone()));
             }
             Operation::RemoveGrants { portfolio, subject } => {
                 self.edit(portfolio, |p| p.grants.retain(|grant| grant.subject != *subject));
             }
             Operation::SetSettings { portfolio, visibility, organization_access_role } => {
-                self.edit(portfolio, |p| {
+                self.edit_in_use(portfolio, |p| {
                     p.visibility = *visibility;
                     p.organization_access_role.clone_from(organization_access_role);
                 });
@@ -431,11 +452,20 @@ impl Model {
                     self.portfolios.push(portfolio.clone());
                 }
             }
+            Operation::SetArchived { portfolio, archived } => {
+                self.edit(portfolio, |p| p.archived = *archived);
+            }
             Operation::DeletePortfolio { portfolio } => {
                 self.portfolios.retain(|known| known.id != *portfolio);
             }
         }
         *self != before
+    }
+
+    fn edit_in_use(&mut self, id: &str, change: impl FnOnce(&mut Portfolio)) {
+        if self.portfolio(id).is_some_and(|portfolio| !portfolio.archived) {
+            self.edit(id, change);
+        }
     }
 
     fn edit(&mut self, id: &str, change: impl FnOnce(&mut Portfolio)) {
@@ -460,7 +490,7 @@ impl Model {
         let permission = |(ordinal, entry): (u16, &CatalogueEntry)| Permission {
             name: entry.name.parse().unwrap(),
             ordinal,
-            effect: Effect::Read,
+            effect: entry.effect,
             may_be_own: true,
             internal_only: entry.internal_only,
             registered: entry.registered,
@@ -527,6 +557,7 @@ fn portfolio_fact(portfolio: &Portfolio) -> PortfolioFact {
         id: portfolio.id.parse().unwrap(),
         visibility: portfolio.visibility,
         organization_access_role: portfolio.organization_access_role.parse().unwrap(),
+        archived: portfolio.archived,
         grants: portfolio.grants.iter().map(grant).collect(),
     }
 }

@@ -101,6 +101,8 @@ impl Model {
             "InternalOnly"
         } else if reach == Some(Reach::Own) && q.author.as_ref() != Some(&q.subject) {
             "OwnOnly"
+        } else if in_force(&period, q.at) && self.is_halted(q) {
+            "Archived"
         } else if in_force(&period, q.at) {
             "Allows"
         } else if (q.at..200).any(|at| in_force(&period, at)) {
@@ -156,7 +158,8 @@ impl Model {
             Why::SubjectUnknown => q.subject.kind() == "user",
             _ => false,
         };
-        if self.bars(q) || !helps || roles.is_empty() {
+        let archived = self.portfolio(&q.portfolio).is_some_and(|portfolio| portfolio.archived);
+        if self.bars(q) || !helps || roles.is_empty() || archived {
             return Vec::new();
         }
         let giver = |subject: &Subject| {
@@ -300,7 +303,8 @@ impl Model {
                 && in_force(grant, at)
                 && self.is_active_user(&grant.subject)
         };
-        let unmanaged = self.portfolios.iter().filter(|p| !p.grants.iter().any(lasts));
+        let in_use = self.portfolios.iter().filter(|p| !p.archived);
+        let unmanaged = in_use.filter(|p| !p.grants.iter().any(lasts));
         let ids: BTreeSet<String> = unmanaged.map(|p| p.id.clone()).collect();
         ids.into_iter().collect()
     }

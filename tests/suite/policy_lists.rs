@@ -106,6 +106,8 @@ fn agree_with_its_routes(explanation: &Explanation, q: &Question) {
     let decision = explanation.decision;
     let first = explanation.routes.iter().find(|route| route.effect == RouteEffect::Allows);
     assert_eq!(decision.allowed, first.is_some(), "{q:?}");
+    let halted = explanation.routes.iter().any(|route| route.effect == RouteEffect::Archived);
+    assert_eq!(decision.reason == policy::Reason::Archived, halted, "{q:?}");
     let Some(first) = first else { return };
     let reason = match first.way {
         Way::Direct => policy::Reason::DirectGrant,
@@ -282,7 +284,8 @@ proptest! {
             }
         }
         let expected = model.unmanaged(at);
-        for id in PORTFOLIOS.iter().filter(|id| snapshot.contains_portfolio(id)) {
+        let in_use = |id: &&&str| model.portfolio(id).is_some_and(|portfolio| !portfolio.archived);
+        for id in PORTFOLIOS.iter().filter(in_use) {
             let managed = policy::is_managed(&global, &snapshot, id, Timestamp(at));
             prop_assert_eq!(managed, !expected.iter().any(|unmanaged| unmanaged == id));
         }
@@ -364,5 +367,5 @@ fn the_random_worlds_reach_every_route_and_row() {
         }
     }
     let rare: Vec<_> = seen.iter().filter(|(_, count)| **count < 15).collect();
-    assert!(seen.len() == 20 && rare.is_empty(), "{seen:#?}");
+    assert!(seen.len() == 21 && rare.is_empty(), "{seen:#?}");
 }

@@ -193,7 +193,7 @@ fn the_random_worlds_reach_every_reason() {
         }
     }
     let rare: Vec<_> = seen.iter().filter(|(_, count)| **count < 15).collect();
-    assert!(seen.len() == 15 && rare.is_empty(), "{seen:#?}");
+    assert!(seen.len() == 16 && rare.is_empty(), "{seen:#?}");
 }
 
 pub fn config() -> ProptestConfig {

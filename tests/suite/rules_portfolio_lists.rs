@@ -15,7 +15,7 @@ fn consistent() -> Option<v1::Consistency> {
 
 impl Client {
     /// Every page, of two rows each.
-    async fn list(
+    pub async fn list(
         &self,
         organization: &str,
         view: v1::PortfolioView,
@@ -44,7 +44,7 @@ impl Client {
         rows.into_iter().map(|row| row.portfolio.expect("a portfolio").id).collect()
     }
 
-    async fn unmanaged(&self, organization: &str) -> Result<Vec<String>, Status> {
+    pub async fn unmanaged(&self, organization: &str) -> Result<Vec<String>, Status> {
         let request = v1::ListUnmanagedPortfoliosRequest {
             organization: organization.to_owned(),
             consistency: consistent(),

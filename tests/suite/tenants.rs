@@ -29,9 +29,9 @@ use crate::tenants_requests::{FUNCTIONS, FURNISHED, Maker, PLAIN, TYPES, mask};
 const TENANTS: [&str; 2] = ["acme", "zeta"];
 const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "portcullis";
-const SEED: u64 = 20_261_122;
+const SEED: u64 = 1;
 /// How often each tenant calls each RPC.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
 /// How often one that has not succeeded yet is tried in a round: some need luck.
 const TRIES: usize = 4;
 
@@ -402,6 +402,9 @@ async fn aut_2_vis_4_two_tenants_neither_change_nor_reveal_one_another() {
     let mut methods = contract.methods();
     for _ in 0..ROUNDS {
         methods.shuffle(&mut maker.rng);
+        // What ends something comes last: the others need it.
+        let ends = ["/Delete", "/ArchivePortfolio"];
+        methods.sort_by_key(|method| ends.iter().any(|name| method.path.contains(name)));
         let turns = methods.iter().flat_map(|method| [(method, 0), (method, 1)]);
         for (turn, (method, by)) in turns.flat_map(|turn| (0..TRIES).map(move |n| (n, turn))) {
             if turn > 0 && stage.done.contains(&method.path) {

@@ -157,7 +157,7 @@ impl Maker<'_> {
                 self.organization()
             }
             ("Portfolio", "id") | (_, "portfolio") => self.id('p'),
-            ("User", "id") | (_, "user" | "owner" | "administrators") => self.id('u'),
+            ("User", "id") | (_, "user" | "owner" | "new_owner" | "administrators") => self.id('u'),
             ("Group", "id") | (_, "group") => self.id('g'),
             ("ServiceAccount", "id") | (_, "service_account") => self.id('s'),
             (_, "actor") => format!("user:{}", self.id('u')),

@@ -77,6 +77,7 @@ fn reason(why: Why) -> DecisionReason {
         Why::NotAuthor => DecisionReason::NotAuthor,
         Why::AuthorUnknown => DecisionReason::AuthorUnknown,
         Why::InternalOnly => DecisionReason::InternalOnly,
+        Why::Archived => DecisionReason::Archived,
     }
 }
 
@@ -218,6 +219,9 @@ impl Stage {
                 // The model was brought along grant by grant.
                 false
             }
+            Operation::SetArchived { portfolio, archived } => {
+                self.set_archived(portfolio, *archived).await
+            }
             Operation::DeletePortfolio { portfolio } => self.delete_portfolio(portfolio).await,
         }
     }
@@ -247,6 +251,20 @@ impl Stage {
         self.model.portfolios.iter().any(|known| known.id == portfolio)
     }
 
+    /// Whether a portfolio of the model is archived.
+    fn is_archived(&self, portfolio: &str) -> bool {
+        self.model.portfolio(portfolio).is_some_and(|known| known.archived)
+    }
+
+    /// How a change of a portfolio is refused that is archived, or not there.
+    fn refusal_of_changes(&self, portfolio: &str) -> Option<tonic::Code> {
+        match (self.has(portfolio), self.is_archived(portfolio)) {
+            (false, _) => Some(tonic::Code::NotFound),
+            (true, true) => Some(tonic::Code::FailedPrecondition),
+            (true, false) => None,
+        }
+    }
+
     async fn add_grant(&mut self, portfolio: &str, grant: &ModelGrant) -> bool {
         let expire_time = grant.expire.map(|hour| self.hours.instant(hour));
         let id = grant.subject.id().to_owned();
@@ -267,12 +285,9 @@ impl Stage {
         let backwards = matches!((grant.start, grant.expire), (Some(s), Some(e)) if e <= s);
         let expected = self.expected_addition(portfolio, grant);
         match self.writer().members.add_members(request).await {
-            Err(status) if backwards || !self.has(portfolio) => {
-                let code = if self.has(portfolio) {
-                    tonic::Code::InvalidArgument
-                } else {
-                    tonic::Code::NotFound
-                };
+            Err(status) if backwards || self.refusal_of_changes(portfolio).is_some() => {
+                let code = self.refusal_of_changes(portfolio);
+                let code = code.unwrap_or(tonic::Code::InvalidArgument);
                 assert_eq!(status.code(), code, "{status:?}");
                 false
             }
@@ -336,15 +351,36 @@ impl Stage {
             update_mask: Some(prost_types::FieldMask { paths }),
             ..Default::default()
         };
-        let expected = self.has(id);
+        let refusal = self.refusal_of_changes(id);
         match self.writer().settings.update_access_settings(request).await {
             Ok(response) => self.token = response.into_inner().consistency_token,
-            Err(status) => {
-                assert!(!expected, "{status:?}");
-                assert_eq!(status.code(), tonic::Code::NotFound);
-            }
+            Err(status) => assert_eq!(Some(status.code()), refusal, "{status:?}"),
         }
-        expected
+        refusal.is_none()
+    }
+
+    async fn set_archived(&mut self, id: &str, archived: bool) -> bool {
+        let portfolio = id.to_owned();
+        let refusal = match self.has(id) {
+            true if self.is_archived(id) == archived => Some(tonic::Code::FailedPrecondition),
+            true => None,
+            false => Some(tonic::Code::NotFound),
+        };
+        let portfolios = &mut self.writer().portfolios;
+        let token = if archived {
+            let request = ArchivePortfolioRequest { portfolio, ..Default::default() };
+            let response = portfolios.archive_portfolio(request).await;
+            response.map(|response| response.into_inner().consistency_token)
+        } else {
+            let request = RestorePortfolioRequest { portfolio, ..Default::default() };
+            let response = portfolios.restore_portfolio(request).await;
+            response.map(|response| response.into_inner().consistency_token)
+        };
+        match token {
+            Ok(token) => self.token = token,
+            Err(status) => assert_eq!(Some(status.code()), refusal, "{status:?}"),
+        }
+        refusal.is_none()
     }
 
     async fn create_portfolio(&mut self, wanted: &ModelPortfolio) {
@@ -373,11 +409,15 @@ impl Stage {
                 return;
             }
         }
-        let portfolio = ModelPortfolio { grants: Vec::new(), ..wanted.clone() };
+        let portfolio = ModelPortfolio { grants: Vec::new(), archived: false, ..wanted.clone() };
         self.model.perform(&Operation::CreatePortfolio { portfolio });
         for grant in &wanted.grants {
             let (portfolio, grant) = (wanted.id.clone(), grant.clone());
             self.perform(&Operation::AddGrant { portfolio, grant }).await;
+        }
+        if wanted.archived {
+            let (portfolio, archived) = (wanted.id.clone(), true);
+            self.perform(&Operation::SetArchived { portfolio, archived }).await;
         }
     }
 

@@ -5,6 +5,7 @@
 use portcullis::domain::Subject;
 use portcullis::domain::access_settings::Visibility;
 use portcullis::domain::directory::SiteRole;
+use portcullis::domain::permission::Effect;
 use portcullis::domain::role::{Preset, Reach};
 use proptest::collection::vec;
 use proptest::option;
@@ -17,9 +18,10 @@ use crate::oracle::{
 
 pub const ROLES: [&str; 4] = ["manager", "contributor", "viewer", "assessor"];
 pub const PORTFOLIOS: [&str; 4] = ["p0", "p1", "p2", "p3"];
-const PERMISSIONS: [&str; 9] = [
+const PERMISSIONS: [&str; 10] = [
     "portfolio.view",
     "access.manage",
+    "comment.create",
     "comment.edit",
     "epic.link",
     "assessment.view",
@@ -92,6 +94,7 @@ pub fn administered_world() -> impl Strategy<Value = Model> {
         }
         model.catalogue.extend(["budget.sign", "budget.view"].map(|name| CatalogueEntry {
             name: name.to_owned(),
+            effect: effect_of(name),
             internal_only: false,
             registered: true,
         }));
@@ -145,11 +148,12 @@ fn grant() -> impl Strategy<Value = Grant> {
 }
 
 fn portfolio() -> impl Strategy<Value = Portfolio> {
-    (visibility(), access_role(), vec(grant(), 0..12)).prop_map(
-        |(visibility, organization_access_role, grants)| Portfolio {
+    (visibility(), access_role(), prop::bool::weighted(0.2), vec(grant(), 0..12)).prop_map(
+        |(visibility, organization_access_role, archived, grants)| Portfolio {
             id: String::new(),
             visibility,
             organization_access_role,
+            archived,
             grants,
         },
     )
@@ -205,6 +209,8 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         1 => (on(), portfolio()).prop_map(|(id, portfolio)| Operation::CreatePortfolio {
             portfolio: Portfolio { id, ..portfolio },
         }),
+        2 => (on(), any::<bool>())
+            .prop_map(|(portfolio, archived)| Operation::SetArchived { portfolio, archived }),
         1 => on().prop_map(|portfolio| Operation::DeletePortfolio { portfolio }),
     ]
 }
@@ -215,9 +221,19 @@ pub fn catalogue() -> Vec<CatalogueEntry> {
     let entry = |(name, _): (String, Reach)| CatalogueEntry {
         internal_only: name == "epic.link",
         registered: false,
+        effect: effect_of(&name),
         name,
     };
     manager.cells.into_iter().map(entry).collect()
+}
+
+/// What the catalogue says, by the verb.
+fn effect_of(permission: &str) -> Effect {
+    match permission.split_once('.') {
+        Some((_, "view")) => Effect::Read,
+        Some((_, "delete" | "remove")) => Effect::Revoke,
+        _ => Effect::Change,
+    }
 }
 
 pub fn preset_roles() -> Vec<Role> {

@@ -21,7 +21,7 @@ pub(super) fn of(event: &v1::AuditEvent) -> String {
     let subject = event.subject.as_ref().and_then(text::subject_of);
     let subject = subject.map(|subject| subject.to_string()).unwrap_or_default();
     match event.kind.as_str() {
-        "member.added" => format!("{subject} as {}", grants(&after)),
+        "member.added" | "ownership.transferred" => format!("{subject} as {}", grants(&after)),
         "member.updated" => format!("{subject}: {} -> {}", grants(&before), grants(&after)),
         "member.removed" => format!("{subject}, was {}", grants(&before)),
         "group_member.added" => format!("{} in group {}", member(&after, subject), event.object),
@@ -226,6 +226,7 @@ mod tests {
             told("member.updated", &viewer, &manager),
             "user:ben: viewer until 2030-01-01T00:00:00Z -> manager, owner"
         );
+        assert_eq!(told("ownership.transferred", &null, &manager), "user:ben as manager, owner");
         assert_eq!(told("member.removed", &manager, &null), "user:ben, was manager, owner");
         let member = json!({ "member": "group:inner" });
         assert_eq!(told("group_member.added", &null, &member), "group:inner in group apollo");

@@ -42,7 +42,8 @@ const GROUPS: &str = "
 
 // Arrays: a row for each grant costs twice the time.
 const PORTFOLIOS: &str = "
-    SELECT p.id, p.visibility, p.organization_access_role, g.kinds, g.ids, g.roles, g.starts, g.ends
+    SELECT p.id, p.visibility, p.organization_access_role, p.archived,
+           g.kinds, g.ids, g.roles, g.starts, g.ends
     FROM portfolios AS p
     CROSS JOIN LATERAL (
         SELECT coalesce(array_agg(subject_kind), '{}') AS kinds,
@@ -91,6 +92,8 @@ struct PortfolioRow {
     visibility: String,
     #[diesel(sql_type = Text)]
     organization_access_role: String,
+    #[diesel(sql_type = Bool)]
+    archived: bool,
     #[diesel(sql_type = Array<Text>)]
     kinds: Vec<String>,
     #[diesel(sql_type = Array<Text>)]
@@ -222,6 +225,7 @@ impl Parts<'_> {
             grants: grants.collect::<Result<_, Error>>()?,
             visibility: Visibility::parse(&row.visibility).ok_or_else(unknown)?,
             organization_access_role: shared(&row.organization_access_role, known)?,
+            archived: row.archived,
             id: parse("portfolios", &row.id)?,
         };
         self.facts += 1 + fact.grants.len();

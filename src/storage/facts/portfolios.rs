@@ -12,7 +12,7 @@ use crate::domain::{OrganizationId, PortfolioId};
 use crate::storage::schema::{grants, portfolios};
 use crate::storage::{Error, Transaction, timestamps};
 
-type PortfolioRow = (String, String, String);
+type PortfolioRow = (String, String, String, bool);
 type GrantRow = (String, String, String, String, Option<OffsetDateTime>, Option<OffsetDateTime>);
 
 impl Transaction {
@@ -57,7 +57,12 @@ impl Transaction {
         let mut query = portfolios::table
             .filter(portfolios::organization.eq(organization.as_str()))
             .filter(diesel::dsl::not(portfolios::deleted))
-            .select((portfolios::id, portfolios::visibility, portfolios::organization_access_role))
+            .select((
+                portfolios::id,
+                portfolios::visibility,
+                portfolios::organization_access_role,
+                portfolios::archived,
+            ))
             .into_boxed();
         if let Some(ids) = ids {
             query = query.filter(portfolios::id.eq_any(ids.iter().map(PortfolioId::as_str)));
@@ -67,11 +72,14 @@ impl Transaction {
     }
 }
 
-pub(super) fn portfolio_fact((id, visibility, role): PortfolioRow) -> Result<PortfolioFact, Error> {
+pub(super) fn portfolio_fact(
+    (id, visibility, role, archived): PortfolioRow,
+) -> Result<PortfolioFact, Error> {
     let known = Visibility::parse(&visibility);
     Ok(PortfolioFact {
         visibility: known.ok_or_else(|| Error::corrupt("portfolios", &id, "unknown visibility"))?,
         organization_access_role: parse("portfolios", &role)?,
+        archived,
         id: parse("portfolios", &id)?,
         grants: Vec::new(),
     })

@@ -70,8 +70,8 @@ type Columns = (
     Nullable<Array<BigInt>>,
 );
 
-/// Organization; visibility and role of the portfolio, if there is one. Narrow: read-only, the
-/// clock, the epoch and the heads.
+/// Organization; visibility and role of the portfolio, and whether it is archived, if there is one.
+/// Narrow: read-only, the clock, the epoch and the heads.
 pub(super) const PLACE: i32 = 0;
 /// Kind and id of a subject, and site role; at home, deactivated, administrator.
 pub(super) const PARTY: i32 = 1;
@@ -89,11 +89,11 @@ WITH RECURSIVE asked (kind, id) AS MATERIALIZED (
     SELECT a.kind, a.id FROM unnest(";
 
 const PLACED: &str = ") AS a (kind, id)
-), place (organization, visibility, role) AS MATERIALIZED (
+), place (organization, visibility, role, archived) AS MATERIALIZED (
     SELECT coalesce(";
 
 // $1: kinds, $2: ids, $3: organization, $4: portfolio.
-const FOUND: &str = "), p.visibility, p.organization_access_role
+const FOUND: &str = "), p.visibility, p.organization_access_role, p.archived
     FROM (SELECT) AS one
     LEFT JOIN portfolios AS p
         ON p.id = $4 AND NOT p.deleted AND p.organization = coalesce($3, p.organization)
@@ -151,7 +151,8 @@ const FOUND: &str = "), p.visibility, p.organization_access_role
 
 const WHOLE: &str = "
   UNION ALL
-    SELECT 0, organization, visibility, role, null, null, null, null, null, null, null FROM place
+    SELECT 0, organization, visibility, role, null, archived, null, null, null, null, null
+    FROM place
   UNION ALL
     SELECT 4, r.key, t.permission, t.reach, null, null, null, null, null, null, null
     FROM roles AS r
@@ -167,7 +168,8 @@ const WHOLE: &str = "
 const NARROW: &str = "
   UNION ALL
     SELECT 0, p.organization, p.visibility, p.role,
-           current_setting('transaction_read_only') = 'on', null, null, clock_timestamp(), null,
+           current_setting('transaction_read_only') = 'on', p.archived, null,
+           clock_timestamp(), null,
            c.epoch, ARRAY(SELECT sequence FROM feed_heads ORDER BY shard)
     FROM place AS p, cluster AS c
   UNION ALL

@@ -1,0 +1,76 @@
+//! Archiving a portfolio, and taking it out of the archive (VIS-8).
+
+use super::authorize::Acting;
+use super::portfolios::require_etag;
+use super::{Answer, App, Error};
+use crate::domain::PortfolioId;
+use crate::domain::permission::PORTFOLIO_MANAGE_SETTINGS;
+use crate::domain::portfolio::{Portfolio, PortfolioState};
+use crate::domain::refusal::{Reason, Refusal};
+use crate::storage::WriteContext;
+
+/// A portfolio to archive.
+#[derive(Clone, Debug)]
+pub struct ArchivePortfolio {
+    /// Which.
+    pub id: PortfolioId,
+    /// Only if it is still in this state.
+    pub etag: Option<String>,
+}
+
+/// A portfolio to restore.
+#[derive(Clone, Debug)]
+pub struct RestorePortfolio {
+    /// Which.
+    pub id: PortfolioId,
+    /// Only if it is still in this state.
+    pub etag: Option<String>,
+}
+
+impl App {
+    /// Archives a portfolio: nothing is added or changed in it until it is restored.
+    ///
+    /// # Errors
+    /// No such portfolio, `portfolio.manage_settings` missing, archived already, another state than
+    /// the etag's.
+    pub async fn archive_portfolio(
+        &self,
+        context: &WriteContext,
+        request: &ArchivePortfolio,
+    ) -> Result<Answer<Portfolio>, Error> {
+        self.write_on(context, &request.id, async |write| {
+            let (principal, now) = (write.principal().clone(), write.now());
+            let (id, permission) = (&request.id, PORTFOLIO_MANAGE_SETTINGS);
+            let acting = Acting::with(write, &principal, now, id, &[], permission).await?;
+            require_etag(&acting.portfolio, request.etag.as_deref())?;
+            write.set_archived(&acting.portfolio, true).await
+        })
+        .await
+    }
+
+    /// Takes a portfolio out of the archive: what could be done before can be done again.
+    ///
+    /// # Errors
+    /// No such portfolio, `portfolio.manage_settings` missing, not archived, another state than the
+    /// etag's.
+    pub async fn restore_portfolio(
+        &self,
+        context: &WriteContext,
+        request: &RestorePortfolio,
+    ) -> Result<Answer<Portfolio>, Error> {
+        self.write_on(context, &request.id, async |write| {
+            let (principal, now) = (write.principal().clone(), write.now());
+            let (id, permission) = (&request.id, PORTFOLIO_MANAGE_SETTINGS);
+            let acting = Acting::with_even_archived(write, &principal, now, id, permission).await?;
+            if acting.portfolio.state != PortfolioState::Archived {
+                let message = format!("the portfolio `{id}` is not archived");
+                return Err(Refusal::new(Reason::NotArchived, message)
+                    .with("portfolio", id)
+                    .into());
+            }
+            require_etag(&acting.portfolio, request.etag.as_deref())?;
+            write.set_archived(&acting.portfolio, false).await
+        })
+        .await
+    }
+}
