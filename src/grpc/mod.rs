@@ -9,6 +9,7 @@ mod access_settings;
 mod admission;
 mod answers;
 mod authenticate;
+mod change_roles;
 pub mod client;
 mod client_tls;
 mod code;
