@@ -18,6 +18,7 @@ const PAGE_SIZE: i32 = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inventory {
     pub organization: v1::Organization,
+    pub roles: Vec<v1::Role>,
     /// Users at home in the organization.
     pub users: Vec<v1::User>,
     pub service_accounts: Vec<v1::ServiceAccount>,
@@ -48,6 +49,7 @@ impl Inventory {
     pub async fn read(client: &Client, organization: &str) -> Result<Self, CallError> {
         let request = v1::GetOrganizationRequest { organization: organization.to_owned() };
         let found = client.get_organization(request).await?.organization.unwrap_or_default();
+        let roles = roles(client, organization).await?;
         let users = users(client, organization).await?;
         let service_accounts = service_accounts(client, organization).await?;
         let groups = groups(client, organization).await?;
@@ -68,7 +70,7 @@ impl Inventory {
         for held in &mut groups {
             held.members.sort_unstable();
         }
-        Ok(Self { organization: found, users, service_accounts, groups, portfolios })
+        Ok(Self { organization: found, roles, users, service_accounts, groups, portfolios })
     }
 
     /// The users at home elsewhere, or nowhere, who are in a group or hold a grant here.
@@ -107,6 +109,20 @@ pub(crate) async fn pages<T>(
         }
         token = next;
     }
+}
+
+/// The roles of an organization.
+pub(crate) async fn roles(
+    client: &Client,
+    organization: &str,
+) -> Result<Vec<v1::Role>, CallError> {
+    pages(async |page_token| {
+        let organization = organization.to_owned();
+        let request = v1::ListRolesRequest { organization, page_size: PAGE_SIZE, page_token };
+        let answer = client.list_roles(request).await?;
+        Ok((answer.roles, answer.next_page_token))
+    })
+    .await
 }
 
 async fn users(client: &Client, organization: &str) -> Result<Vec<v1::User>, CallError> {

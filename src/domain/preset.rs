@@ -98,7 +98,7 @@ const BOARDS: [Row; 32] = [
 ];
 
 impl Preset {
-    /// All of them; the first is what an organization starts with that names none.
+    /// All of them.
     pub const ALL: [Self; 4] =
         [Self::InitiativePlanning, Self::BoardPlanning, Self::Tracker, Self::Learning];
 

@@ -70,11 +70,12 @@ impl Maker<'_> {
                 _,
                 "at" | "etag" | "start_time" | "expire_time" | "duration" | "from_time"
                 | "until_time" | "create_time" | "update_time" | "item" | "author" | "kinds"
-                | "picture_uri" | "preset" | "privacy_approval" | "reason",
+                | "picture_uri" | "preset" | "privacy_approval" | "reason" | "built_in",
             )
             | ("User" | "ServiceAccount", "status")
             | ("Portfolio", "state")
             | ("CatalogPermission", "may_be_own" | "internal_only" | "registered") => false,
+            ("DeleteRoleRequest", "replacement") => self.one_in(2),
             (_, "page_token") => !self.pages.is_empty() && self.one_in(3),
             (_, "request_id") => self.one_in(8),
             ("UserFilter" | "MemberFilter" | "AuditEventFilter" | "BatchCheckItem", _)
@@ -136,6 +137,7 @@ impl Maker<'_> {
             "UpdatePortfolioRequest" => &["display_name", "type"],
             "UpdateAccessSettingsRequest" => &["visibility", "organization_access_role"],
             "UpdateMemberRequest" => &["role"],
+            "UpdateRoleRequest" => &["display_name", "description", "permissions"],
             other => panic!("{other}: say here what its mask may name"),
         }))
     }
@@ -156,8 +158,15 @@ impl Maker<'_> {
                 format!("{id}@{}.example", &id[..4])
             }
             (_, "domains") => format!("{}.example", self.organization()),
+            ("Role", "key") | ("GetRoleRequest" | "DeleteRoleRequest", "role") | (_, "replacement") => {
+                self.pick(&["scribe", "scout", "viewer"])
+            }
             (_, "role" | "organization_access_role") => {
-                self.pick(&["viewer", "contributor", "manager"])
+                self.pick(&["viewer", "contributor", "manager", "scribe"])
+            }
+            (_, "description") => format!("secret-of-{}", self.own),
+            ("RolePermission", "permission") => {
+                self.pick(&["portfolio.view", "initiative.edit", "comment.view", "epic.view"])
             }
             (_, "permission") => self.pick(&["portfolio.view", "members.view", "initiative.edit"]),
             ("CatalogPermission", "name") => "budget.approve".to_owned(),

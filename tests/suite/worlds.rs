@@ -221,9 +221,13 @@ pub fn catalogue() -> Vec<CatalogueEntry> {
 }
 
 pub fn preset_roles() -> Vec<Role> {
+    roles_of(Preset::InitiativePlanning)
+}
+
+pub fn roles_of(preset: Preset) -> Vec<Role> {
     let role = |role: portcullis::domain::role::Role| Role {
         key: role.key.to_string(),
         cells: role.table.iter().map(|(name, reach)| (name.to_string(), *reach)).collect(),
     };
-    Preset::InitiativePlanning.roles().into_iter().map(role).collect()
+    preset.roles().into_iter().map(role).collect()
 }

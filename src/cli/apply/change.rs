@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::cli::text;
+use crate::domain::permission::NEVER_BY_OPENNESS;
 use crate::domain::role::MANAGER;
 use crate::domain::{Subject, Timestamp};
 use crate::proto::v1;
@@ -12,6 +13,13 @@ use crate::proto::v1;
 pub(super) enum Change {
     CreateOrganization(v1::Organization),
     UpdateOrganization(v1::Organization, Differences),
+    CreateRole(v1::Role),
+    UpdateRole(v1::Role, Differences),
+    DeleteRole {
+        organization: String,
+        role: String,
+        etag: String,
+    },
     CreateUser(v1::User),
     UpdateUser(v1::User, Differences),
     ReactivateUser(String),
@@ -100,6 +108,7 @@ pub(super) struct Terms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Organization,
+    Role,
     User,
     SiteRole,
     ServiceAccount,
@@ -134,7 +143,6 @@ impl Differences {
 
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
         for (index, (field, old, new)) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{field} {} -> {}", none(old), none(new))?;
@@ -143,10 +151,15 @@ impl fmt::Display for Differences {
     }
 }
 
+fn none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
 impl Change {
     pub fn kind(&self) -> Kind {
         match self {
             Self::CreateOrganization(_) | Self::UpdateOrganization(..) => Kind::Organization,
+            Self::CreateRole(_) | Self::UpdateRole(..) | Self::DeleteRole { .. } => Kind::Role,
             Self::CreateUser(_)
             | Self::UpdateUser(..)
             | Self::ReactivateUser(_)
@@ -171,6 +184,7 @@ impl Change {
     pub fn action(&self) -> Action {
         match self {
             Self::CreateOrganization(_)
+            | Self::CreateRole(_)
             | Self::CreateUser(_)
             | Self::CreateServiceAccount(_)
             | Self::CreateGroup(_)
@@ -183,8 +197,10 @@ impl Change {
             | Self::RemoveGroupMember { .. }
             | Self::DeleteGroup(_)
             | Self::DeletePortfolio { .. }
+            | Self::DeleteRole { .. }
             | Self::RemoveMember { .. } => Action::Remove,
             Self::UpdateOrganization(..)
+            | Self::UpdateRole(..)
             | Self::UpdateUser(..)
             | Self::ReactivateUser(_)
             | Self::DeactivateUser { .. }
@@ -201,6 +217,8 @@ impl Change {
     /// Its place in a plan: lower ones are made first. Whatever names something comes after it,
     /// and what a rule could refuse comes when the rest of the file no longer gives it a reason to:
     ///
+    /// - roles change before they are given by openness, and those that get what openness never
+    ///   gives when it gives them no more (ROL-7); they go when nothing uses them (ROL-6);
     /// - groups leave groups before others enter, for the way back would be a cycle (DIR-4);
     /// - managers come before others stop being one (MEM-6);
     /// - those who are to be deactivated get their grants first (MEM-2).
@@ -208,26 +226,30 @@ impl Change {
         match self {
             Self::CreateOrganization(_) => 0,
             Self::UpdateOrganization(..) => 1,
-            Self::CreateUser(_) | Self::UpdateUser(..) => 2,
-            Self::ReactivateUser(_) => 3,
-            Self::SetSiteRole { .. } => 4,
-            Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..) => 5,
-            Self::SetAdministrators { .. } => 6,
-            Self::CreateGroup(_) | Self::UpdateGroup(..) => 7,
-            Self::RemoveGroupMember { member: Subject::Group(_), .. } => 8,
-            Self::AddGroupMember { .. } => 9,
-            Self::CreatePortfolio { .. } => 10,
-            Self::UpdatePortfolio(..) => 11,
-            Self::UpdateSettings(..) => 12,
-            Self::AddMember { .. } => 13,
-            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 14,
-            Self::UpdateMember { .. } => 15,
-            Self::RemoveMember { .. } => 16,
-            Self::RemoveGroupMember { .. } => 17,
-            Self::DeleteGroup(_) => 18,
-            Self::DeletePortfolio { .. } => 19,
-            Self::DeactivateServiceAccount { .. } => 20,
-            Self::DeactivateUser { .. } => 21,
+            Self::CreateRole(_) => 2,
+            Self::UpdateRole(role, _) if !manages_access(role) => 3,
+            Self::CreateUser(_) | Self::UpdateUser(..) => 4,
+            Self::ReactivateUser(_) => 5,
+            Self::SetSiteRole { .. } => 6,
+            Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..) => 7,
+            Self::SetAdministrators { .. } => 8,
+            Self::CreateGroup(_) | Self::UpdateGroup(..) => 9,
+            Self::RemoveGroupMember { member: Subject::Group(_), .. } => 10,
+            Self::AddGroupMember { .. } => 11,
+            Self::CreatePortfolio { .. } => 12,
+            Self::UpdatePortfolio(..) => 13,
+            Self::UpdateSettings(..) => 14,
+            Self::UpdateRole(..) => 15,
+            Self::AddMember { .. } => 16,
+            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 17,
+            Self::UpdateMember { .. } => 18,
+            Self::RemoveMember { .. } => 19,
+            Self::RemoveGroupMember { .. } => 20,
+            Self::DeleteGroup(_) => 21,
+            Self::DeletePortfolio { .. } => 22,
+            Self::DeleteRole { .. } => 23,
+            Self::DeactivateServiceAccount { .. } => 24,
+            Self::DeactivateUser { .. } => 25,
         }
     }
 
@@ -256,6 +278,12 @@ impl Change {
             _ => false,
         }
     }
+}
+
+/// Whether the role holds what openness never gives (ROL-7).
+fn manages_access(role: &v1::Role) -> bool {
+    let never = |cell: &v1::RolePermission| NEVER_BY_OPENNESS.contains(&cell.permission.as_str());
+    role.permissions.iter().any(never)
 }
 
 impl Terms {
@@ -295,6 +323,12 @@ impl fmt::Display for Change {
             | Self::SetAdministrators { organization, was, .. } => {
                 write!(f, "organization {}: {was}", organization.id)
             }
+            Self::CreateRole(role) => {
+                let cells: Vec<String> = role.permissions.iter().map(cell_text).collect();
+                write!(f, "role {}: {}", role.key, none(&cells.join(", ")))
+            }
+            Self::UpdateRole(role, was) => write!(f, "role {}: {was}", role.key),
+            Self::DeleteRole { role, .. } => write!(f, "role {role}"),
             Self::CreateUser(user) => write!(f, "user {} <{}>", user.id, user.email),
             Self::UpdateUser(user, was) => write!(f, "user {}: {was}", user.id),
             Self::ReactivateUser(user) => {
@@ -348,8 +382,9 @@ impl fmt::Display for Change {
 }
 
 impl Kind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Organization,
+        Self::Role,
         Self::User,
         Self::SiteRole,
         Self::ServiceAccount,
@@ -365,6 +400,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Organization => "organizations",
+            Self::Role => "roles",
             Self::User => "users",
             Self::SiteRole => "site roles",
             Self::ServiceAccount => "service accounts",
@@ -386,6 +422,12 @@ pub(super) fn visibility_text(visibility: i32) -> &'static str {
         Ok(v1::Visibility::Open) => "open",
         Ok(v1::Visibility::Unspecified) | Err(_) => "unknown",
     }
+}
+
+/// What a role holds, as a plan tells it: `portfolio.view`, `comment.edit own`.
+pub(super) fn cell_text(cell: &v1::RolePermission) -> String {
+    let own = if cell.reach == v1::Reach::Own as i32 { " own" } else { "" };
+    format!("{}{own}", cell.permission)
 }
 
 /// A site role as files write it.

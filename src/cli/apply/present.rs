@@ -1,6 +1,6 @@
 //! What of a file's content the server holds already.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
@@ -21,6 +21,8 @@ const CONCURRENCY: usize = 32;
 pub(super) struct Present {
     /// The file's own organization, and those it names as homes.
     pub organizations: HashMap<String, v1::Organization>,
+    /// Those of the file's organization, by key.
+    pub roles: BTreeMap<String, v1::Role>,
     pub users: HashMap<String, v1::User>,
     /// The site roles that were set in the file's organization, by user.
     pub site_roles: HashMap<String, i32>,
@@ -83,9 +85,14 @@ impl Present {
 
         let found = organizations.into_iter().map(|id| organization(client, id));
         let organizations = found_by_id(futures::stream::iter(found), &bar).await?;
+        let ours = file.organization.id.as_str();
+        let roles = match organizations.contains_key(ours) {
+            true => inventory::roles(client, ours).await?,
+            false => Vec::new(),
+        };
+        let roles = roles.into_iter().map(|role| (role.key.clone(), role)).collect();
         let found = named.users.iter().map(|id| user(client, id));
         let found = found_by_id(futures::stream::iter(found), &bar).await?;
-        let ours = file.organization.id.as_str();
         let (users, site_roles) = users_and_site_roles(found, ours);
         let found = named.groups.iter().map(|id| group(client, id));
         let groups = found_by_id(futures::stream::iter(found), &bar).await?;
@@ -99,7 +106,7 @@ impl Present {
         let mut portfolios = found_by_id(futures::stream::iter(found), &bar).await?;
         read_members(client, file, &mut portfolios, &bar).await?;
         bar.finish_and_clear();
-        Ok(Self { organizations, users, site_roles, service_accounts, groups, portfolios })
+        Ok(Self { organizations, roles, users, site_roles, service_accounts, groups, portfolios })
     }
 }
 
