@@ -112,10 +112,7 @@ pub(crate) async fn pages<T>(
 }
 
 /// The roles of an organization.
-pub(crate) async fn roles(
-    client: &Client,
-    organization: &str,
-) -> Result<Vec<v1::Role>, CallError> {
+pub(crate) async fn roles(client: &Client, organization: &str) -> Result<Vec<v1::Role>, CallError> {
     pages(async |page_token| {
         let organization = organization.to_owned();
         let request = v1::ListRolesRequest { organization, page_size: PAGE_SIZE, page_token };

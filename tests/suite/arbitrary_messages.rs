@@ -29,7 +29,9 @@ fn text(field: &str) -> BoxedStrategy<Vec<u8>> {
         "group" => &["core", "all"],
         "portfolio" | "confirm_portfolio" => &["roadmap", "plaza"],
         "organization" | "home_organization" => &["acme"],
-        "role" | "organization_access_role" | "key" | "replacement" => &["manager", "viewer", "contributor"],
+        "role" | "organization_access_role" | "key" | "replacement" => {
+            &["manager", "viewer", "contributor"]
+        }
         "permission" => &["portfolio.view", "initiative.edit", "comment.edit"],
         "paths" => &["role", "expire_time", "visibility", "organization_access_role", "domains"],
         "preset" => &["initiative_planning", "tracker"],

@@ -138,11 +138,10 @@ fn role_message(name: &str, id: &str) -> Option<Vec<u8>> {
         ..Default::default()
     };
     Some(match name {
-        "CreateRole" => v1::CreateRoleRequest {
-            role: Some(role(&format!("new-{id}"))),
-            ..Default::default()
+        "CreateRole" => {
+            v1::CreateRoleRequest { role: Some(role(&format!("new-{id}"))), ..Default::default() }
+                .encode_to_vec()
         }
-        .encode_to_vec(),
         "UpdateRole" => {
             v1::UpdateRoleRequest { role: Some(role("assessor")), ..Default::default() }
                 .encode_to_vec()

@@ -65,7 +65,8 @@ fn table(preset: Preset) -> String {
     let (global, organization) = model(preset).facts();
     let global = Global::compile(global);
     let snapshot = Snapshot::compile(organization, &global);
-    let named = preset.roles().into_iter().map(|role| format!("{} {}", role.key, role.display_name));
+    let named =
+        preset.roles().into_iter().map(|role| format!("{} {}", role.key, role.display_name));
     let mut text = format!(
         "# {}: what each role may do; A any, O own, - not.\n\
          # Left the organization's own people, right externals.\n\

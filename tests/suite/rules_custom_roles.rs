@@ -91,8 +91,7 @@ async fn rol_5_aut_1_roles_are_for_the_organizations_administrators() {
         assert_eq!(refusal(updated), expected, "{actor}");
         assert_eq!(refusal(client.delete_role("scribe", "").await), expected, "{actor}");
     }
-    let elsewhere =
-        v1::Role { organization: "nowhere".to_owned(), ..custom_role("scribe", &[]) };
+    let elsewhere = v1::Role { organization: "nowhere".to_owned(), ..custom_role("scribe", &[]) };
     assert_eq!(refusal(server.system().create_role(elsewhere).await), unknown);
 }
 
@@ -143,7 +142,10 @@ async fn rol_5_bad_1_a_role_that_is_malformed_is_refused_with_every_field_at_fau
         (role(|role| role.permissions[0].reach = 1), &["role.permissions[0].reach"]),
     ] {
         let status = ada.create_role(wrong.clone()).await.unwrap_err();
-        assert_eq!((status.code(), reason(&status).as_str()), (Code::InvalidArgument, "INVALID_FIELD"));
+        assert_eq!(
+            (status.code(), reason(&status).as_str()),
+            (Code::InvalidArgument, "INVALID_FIELD")
+        );
         assert_eq!(fields(&status), paths, "{wrong:?}");
     }
     let many = (0..4_097).map(|n| format!("a.b{n}")).collect::<Vec<_>>();
@@ -238,7 +240,11 @@ async fn rol_5_an_update_changes_what_the_mask_names_and_nothing_twice() {
 
     for (role, paths, field) in [
         (custom_role("scribe", &[]), &["key"][..], "update_mask"),
-        (v1::Role { display_name: String::new(), ..custom_role("scribe", &[]) }, &[], "update_mask"),
+        (
+            v1::Role { display_name: String::new(), ..custom_role("scribe", &[]) },
+            &[],
+            "update_mask",
+        ),
         (v1::Role { etag: "x".repeat(129), ..custom_role("scribe", &[]) }, &[], "role.etag"),
     ] {
         let status = ada.update_role(role, paths).await.unwrap_err();
@@ -430,7 +436,10 @@ async fn rol_5_bad_2_an_organization_has_a_most_of_roles() {
     let ada = server.acting("user:ada");
     ada.create_role(custom_role("last", &[])).await.unwrap();
     let status = ada.create_role(custom_role("more", &[])).await.unwrap_err();
-    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "TOO_MANY_ROLES"));
+    assert_eq!(
+        (status.code(), reason(&status).as_str()),
+        (Code::FailedPrecondition, "TOO_MANY_ROLES")
+    );
     assert_eq!(metadata(&status, "limit"), "1000");
     ada.delete_role("r1", "").await.unwrap();
     ada.create_role(custom_role("more", &[])).await.expect("room again");

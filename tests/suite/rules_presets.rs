@@ -67,7 +67,8 @@ async fn rol_4_an_organization_starts_with_its_presets_roles_and_defaults() {
         assert_eq!(found.outsider_site_role(), preset.outsiders, "{}", preset.name);
         assert_eq!(found.externals_join(), preset.externals_join, "{}", preset.name);
 
-        let request = v1::ListRolesRequest { organization: "acme".to_owned(), ..Default::default() };
+        let request =
+            v1::ListRolesRequest { organization: "acme".to_owned(), ..Default::default() };
         let roles = system.roles().list_roles(request).await.unwrap().into_inner().roles;
         assert!(roles.iter().all(|role| role.built_in));
         let names: BTreeMap<&str, &str> =

@@ -158,9 +158,9 @@ impl Maker<'_> {
                 format!("{id}@{}.example", &id[..4])
             }
             (_, "domains") => format!("{}.example", self.organization()),
-            ("Role", "key") | ("GetRoleRequest" | "DeleteRoleRequest", "role") | (_, "replacement") => {
-                self.pick(&["scribe", "scout", "viewer"])
-            }
+            ("Role", "key")
+            | ("GetRoleRequest" | "DeleteRoleRequest", "role")
+            | (_, "replacement") => self.pick(&["scribe", "scout", "viewer"]),
             (_, "role" | "organization_access_role") => {
                 self.pick(&["viewer", "contributor", "manager", "scribe"])
             }

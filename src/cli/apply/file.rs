@@ -336,7 +336,7 @@ portfolios:
             ("Ann@Example.org", "ann", (5, 22), "`ann` is no e-mail address: it must be `local@"),
             ("a.example", "-a", (3, 49), "`-a` is no domain; write `example.com`"),
             ("domains", "preset: agile, domains", (3, 34), "one of `initiative_planning`, `board_"),
-            ("users:", "roles: [{key: r, permissions: {a.b: all}}]\nusers:", (4, 42), "`any`"),
+            ("users:", "roles: [{key: r, permissions: {a.b: all}}]\nusers:", (4, 37), "`any`"),
             ("users:", "roles: [{key: r, permissions: {ab: any}}]\nusers:", (4, 32), "`noun.verb`"),
         ];
         for (right, wrong, place, message) in cases {
