@@ -71,7 +71,7 @@ fn table(preset: Preset) -> String {
         "# {}: what each role may do; A any, O own, - not.\n\
          # Left the organization's own people, right externals.\n\
          # {}.\n\
-         # New portfolios are {}; open ones give {}; outsiders who join are {}; externals join {}.\n",
+         # New portfolios are {}; open ones give {}; outsiders become {}; externals join {}.\n",
         preset.as_str(),
         named.collect::<Vec<_>>().join(", "),
         preset.default_visibility().as_str(),

@@ -162,7 +162,7 @@ impl Maker<'_> {
             | ("GetRoleRequest" | "DeleteRoleRequest", "role")
             | (_, "replacement") => self.pick(&["scribe", "scout", "viewer"]),
             (_, "role" | "organization_access_role") => {
-                self.pick(&["viewer", "contributor", "manager", "scribe"])
+                self.pick(&["viewer", "contributor", "manager"])
             }
             (_, "description") => format!("secret-of-{}", self.own),
             ("RolePermission", "permission") => {

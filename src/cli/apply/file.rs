@@ -337,7 +337,7 @@ portfolios:
             ("a.example", "-a", (3, 49), "`-a` is no domain; write `example.com`"),
             ("domains", "preset: agile, domains", (3, 34), "one of `initiative_planning`, `board_"),
             ("users:", "roles: [{key: r, permissions: {a.b: all}}]\nusers:", (4, 37), "`any`"),
-            ("users:", "roles: [{key: r, permissions: {ab: any}}]\nusers:", (4, 32), "`noun.verb`"),
+            ("users:", "roles: [{key: r, permissions: {ab: any}}]\nusers:", (4, 31), "`noun.verb`"),
         ];
         for (right, wrong, place, message) in cases {
             let error = refused("a.yaml", &YAML.replace(right, wrong));

@@ -2,8 +2,9 @@
 //! Pure, as `plan`.
 //!
 //! A list that the file does not have at all (`roles`, `users`, `groups`, `portfolios`,
-//! `service_accounts`, `administrators`) is left alone; an entry says everything about its members or grants. Who is
-//! named anywhere in the file stays, and nobody at home elsewhere is deactivated.
+//! `service_accounts`, `administrators`) is left alone; an entry says everything about its members
+//! or grants. Who is named anywhere in the file stays, and nobody at home elsewhere is deactivated.
+//! Roles that the preset brought stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 

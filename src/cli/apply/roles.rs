@@ -1,5 +1,5 @@
-//! The roles of the organization: what to add, what to change, and whether those that the file names
-//! exist and are fit.
+//! The roles of the organization: what to add, what to change, and whether those that the file
+//! names exist and are fit.
 
 use std::collections::BTreeSet;
 
