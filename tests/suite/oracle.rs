@@ -77,14 +77,41 @@ pub struct Grant {
 /// One change of a world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
-    AddGroupMember { group: String, member: Subject },
-    RemoveGroupMember { group: String, member: Subject },
-    SetDeactivated { user: String, deactivated: bool },
-    AddGrant { portfolio: String, grant: Grant },
-    RemoveGrants { portfolio: String, subject: Subject },
-    SetSettings { portfolio: String, visibility: Visibility, organization_access_role: String },
-    CreatePortfolio { portfolio: Portfolio },
-    DeletePortfolio { portfolio: String },
+    AddGroupMember {
+        group: String,
+        member: Subject,
+    },
+    RemoveGroupMember {
+        group: String,
+        member: Subject,
+    },
+    SetDeactivated {
+        user: String,
+        deactivated: bool,
+    },
+    AddGrant {
+        portfolio: String,
+        grant: Grant,
+    },
+    RemoveGrants {
+        portfolio: String,
+        subject: Subject,
+    },
+    SetSettings {
+        portfolio: String,
+        visibility: Visibility,
+        organization_access_role: String,
+    },
+    CreatePortfolio {
+        portfolio: Portfolio,
+    },
+    DeletePortfolio {
+        portfolio: String,
+    },
+    /// What a role holds, by name.
+    SetRole {
+        role: Role,
+    },
 }
 
 /// The reasons, by the names they have in the interface.
@@ -433,6 +460,11 @@ impl Model {
             }
             Operation::DeletePortfolio { portfolio } => {
                 self.portfolios.retain(|known| known.id != *portfolio);
+            }
+            Operation::SetRole { role } => {
+                for known in self.roles.iter_mut().filter(|known| known.key == role.key) {
+                    known.cells.clone_from(&role.cells);
+                }
             }
         }
         *self != before

@@ -427,6 +427,33 @@ async fn rol_7_nobody_but_an_administrator_gives_a_role_of_ones_own_above_their_
     server.system().set_role("roadmap", "user:ada", "scribe").await.expect("the system");
 }
 
+/// Managers may hold less than other roles, since the organization decides what they hold.
+#[tokio::test]
+async fn rol_7_who_creates_a_portfolio_gives_no_more_by_openness_than_its_managers_hold() {
+    let server = server().await;
+    let ada = server.acting("user:ada");
+    let less = table_of(&server, "manager", &[], &["initiative.edit"]).await;
+    ada.update_role(less, &["permissions"]).await.unwrap();
+    let create = async |actor: &str, id: &str, role: &str| {
+        let request = v1::CreatePortfolioRequest {
+            portfolio: Some(portfolio(id, "ann")),
+            organization_access_role: role.to_owned(),
+            ..Default::default()
+        };
+        let client = match actor {
+            "" => server.system(),
+            actor => server.acting(actor),
+        };
+        client.portfolios().create_portfolio(request).await
+    };
+    let status = create("user:ann", "a", "contributor").await.unwrap_err();
+    assert_eq!(reason(&status), "ROLE_ABOVE_OWN");
+    assert_eq!(metadata(&status, "permissions"), "initiative.edit");
+    create("user:ann", "a", "viewer").await.expect("what they hold too");
+    create("user:ada", "b", "contributor").await.expect("an administrator");
+    create("", "c", "contributor").await.expect("the system");
+}
+
 #[tokio::test]
 async fn rol_5_bad_2_an_organization_has_a_most_of_roles() {
     let server = server().await;

@@ -31,7 +31,7 @@ const ISSUER: &str = "https://issuer.example";
 const AUDIENCE: &str = "portcullis";
 const SEED: u64 = 20_261_122;
 /// How often each tenant calls each RPC.
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 6;
 
 type Answer = Result<Vec<u8>, Status>;
 

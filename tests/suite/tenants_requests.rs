@@ -75,11 +75,13 @@ impl Maker<'_> {
             | ("User" | "ServiceAccount", "status")
             | ("Portfolio", "state")
             | ("CatalogPermission", "may_be_own" | "internal_only" | "registered") => false,
-            ("DeleteRoleRequest", "replacement") => self.one_in(2),
             (_, "page_token") => !self.pages.is_empty() && self.one_in(3),
             (_, "request_id") => self.one_in(8),
             ("UserFilter" | "MemberFilter" | "AuditEventFilter" | "BatchCheckItem", _)
-            | (_, "filter" | "page_size" | "visibility" | "organization_access_role")
+            | (
+                _,
+                "filter" | "page_size" | "visibility" | "organization_access_role" | "replacement",
+            )
             | ("ListAuditEventsRequest", "portfolio" | "organization")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
             _ => true,
@@ -164,14 +166,13 @@ impl Maker<'_> {
             (_, "role" | "organization_access_role") => {
                 self.pick(&["viewer", "contributor", "manager"])
             }
-            (_, "description") => format!("secret-of-{}", self.own),
             ("RolePermission", "permission") => {
                 self.pick(&["portfolio.view", "initiative.edit", "comment.view", "epic.view"])
             }
             (_, "permission") => self.pick(&["portfolio.view", "members.view", "initiative.edit"]),
             ("CatalogPermission", "name") => "budget.approve".to_owned(),
             ("Organization", "display_name") => PLAIN.to_owned(),
-            (_, "display_name") => format!("secret-of-{}", self.own),
+            (_, "display_name" | "description") => format!("secret-of-{}", self.own),
             (_, "type") => self.pick(&["plan", "board"]),
             (_, "search") => self.pick(&["e", "acme", "zeta", "secret"]),
             (_, "request_id") => format!("r{}", self.rng.random_range(0..20)),
