@@ -323,12 +323,16 @@ async fn refuse_giving_openly(
 
 fn in_use(key: &RoleKey, uses: RoleUses) -> Refusal {
     let RoleUses { grants, organization_access_roles } = uses;
-    let grants_text = if grants == 1 { "1 grant".to_owned() } else { format!("{grants} grants") };
-    let message = format!(
-        "the role `{key}` is in use: {grants_text}, and the organization access role of {}; name a \
-         `replacement`",
-        portfolios(organization_access_roles)
-    );
+    let mut kinds = Vec::new();
+    if grants > 0 {
+        kinds.push(format!("by {grants} grant{}", if grants == 1 { "" } else { "s" }));
+    }
+    if organization_access_roles > 0 {
+        let places = portfolios(organization_access_roles);
+        kinds.push(format!("as the organization access role of {places}"));
+    }
+    let kinds = kinds.join(", and ");
+    let message = format!("the role `{key}` is in use {kinds}; name a `replacement`");
     Refusal::new(Reason::RoleInUse, message)
         .with("role", key)
         .with("grants", grants)

@@ -40,8 +40,9 @@ Examples:
   portcullis export acme --json -o acme.json
   portcullis apply acme.yaml               # here or on another server
 
-The file has what decides: people with their status and site role, groups, service accounts,
-portfolios, and grants that are in force or scheduled. It has no history: nothing that has ended.";
+The file has what decides: roles that are not just the preset's, people with their status and site
+role, groups, service accounts, portfolios, and grants that are in force or scheduled. It has no
+history: nothing that has ended.";
 
 /// Reads everything, writes it as YAML, or JSON.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {

@@ -77,41 +77,15 @@ pub struct Grant {
 /// One change of a world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
-    AddGroupMember {
-        group: String,
-        member: Subject,
-    },
-    RemoveGroupMember {
-        group: String,
-        member: Subject,
-    },
-    SetDeactivated {
-        user: String,
-        deactivated: bool,
-    },
-    AddGrant {
-        portfolio: String,
-        grant: Grant,
-    },
-    RemoveGrants {
-        portfolio: String,
-        subject: Subject,
-    },
-    SetSettings {
-        portfolio: String,
-        visibility: Visibility,
-        organization_access_role: String,
-    },
-    CreatePortfolio {
-        portfolio: Portfolio,
-    },
-    DeletePortfolio {
-        portfolio: String,
-    },
-    /// What a role holds, by name.
-    SetRole {
-        role: Role,
-    },
+    AddGroupMember { group: String, member: Subject },
+    RemoveGroupMember { group: String, member: Subject },
+    SetDeactivated { user: String, deactivated: bool },
+    AddGrant { portfolio: String, grant: Grant },
+    RemoveGrants { portfolio: String, subject: Subject },
+    SetSettings { portfolio: String, visibility: Visibility, organization_access_role: String },
+    CreatePortfolio { portfolio: Portfolio },
+    DeletePortfolio { portfolio: String },
+    SetRole { role: Role },
 }
 
 /// The reasons, by the names they have in the interface.
