@@ -25,6 +25,7 @@ mod parse;
 mod policy;
 mod portfolio_lists;
 mod portfolios;
+mod privacy_requests;
 mod questions;
 mod render;
 mod roles;
