@@ -47,6 +47,10 @@ impl App {
         let actor = principal.actor.subject();
         self.read(context, async |read| {
             authorize(read, principal, of).await?;
+            // Who is deactivated, and not the caller's to be told so, is as if there were nobody.
+            if *of == PrivacyRequestsOf::Actor && is_deactivated(read, &principal.actor).await? {
+                return Ok(Listed { rows: Vec::new(), next: None });
+            }
             let which = match (of, &actor) {
                 (PrivacyRequestsOf::Portfolio(id), _) => Requests::About(id),
                 (PrivacyRequestsOf::Organization(id), _) => Requests::In(id),
@@ -233,7 +237,13 @@ impl Seen {
         let of_actor = |judged: &dyn Fn(&Subject) -> bool| actor.as_ref().is_none_or(judged);
         let decides = of_actor(&|actor| policy::is_administrator(global, snapshot, actor));
         let lists = |actor: &_| policy::may_list(global, snapshot, actor, portfolio.as_str(), at);
-        let is_own = actor.is_some() && request.requester == actor;
+        let deactivated = |actor: &Subject| match actor {
+            Subject::User(id) => global.is_deactivated(id.as_str()),
+            _ => false,
+        };
+        let is_own = actor
+            .as_ref()
+            .is_some_and(|actor| request.requester.as_ref() == Some(actor) && !deactivated(actor));
         if decides || is_own || of_actor(&lists) {
             return Ok(Self { request, decides, is_own });
         }
@@ -290,6 +300,11 @@ async fn authorize(
         }
         (PrivacyRequestsOf::Actor, _) => Ok(()),
     }
+}
+
+async fn is_deactivated(read: &mut Read, actor: &Actor) -> Result<bool, Failure> {
+    let Actor::User(id) = actor else { return Ok(false) };
+    Ok(read.user(id).await?.is_some_and(|user| user.deactivated))
 }
 
 fn not_found(id: &PrivacyRequestId) -> Refusal {

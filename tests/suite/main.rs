@@ -64,6 +64,8 @@ mod rules_policy_lists;
 mod rules_portfolio_lists;
 mod rules_portfolio_updates;
 mod rules_portfolios;
+mod rules_privacy;
+mod rules_privacy_lists;
 mod rules_reach;
 mod rules_retries;
 mod rules_roles;

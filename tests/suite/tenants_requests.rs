@@ -77,9 +77,17 @@ impl Maker<'_> {
             | ("CatalogPermission", "may_be_own" | "internal_only" | "registered") => false,
             (_, "page_token") => !self.pages.is_empty() && self.one_in(3),
             (_, "request_id") => self.one_in(8),
-            ("UserFilter" | "MemberFilter" | "AuditEventFilter" | "BatchCheckItem", _)
+            (
+                "UserFilter"
+                | "MemberFilter"
+                | "AuditEventFilter"
+                | "PrivacyRequestFilter"
+                | "BatchCheckItem",
+                _,
+            )
             | (_, "filter" | "page_size" | "visibility" | "organization_access_role")
             | ("ListAuditEventsRequest", "portfolio" | "organization")
+            | ("ListPrivacyRequestsRequest", "portfolio" | "organization" | "mine")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
             _ => true,
         }
@@ -149,6 +157,7 @@ impl Maker<'_> {
             ("Portfolio", "id") | (_, "portfolio") => self.id('p'),
             ("User", "id") | (_, "user" | "owner" | "administrators") => self.id('u'),
             ("Group", "id") | (_, "group") => self.id('g'),
+            (_, "privacy_request") => self.id('r'),
             ("ServiceAccount", "id") | (_, "service_account") => self.id('s'),
             (_, "actor") => format!("user:{}", self.id('u')),
             (_, "email") => {
