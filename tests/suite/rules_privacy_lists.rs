@@ -99,7 +99,7 @@ async fn vis_7_requests_are_listed_the_newest_first_by_state_and_page_by_page() 
         all.insert(0, asked.id);
     }
     // Several of one millisecond: the greatest id comes first.
-    execute(&server.database.url, "UPDATE privacy_requests SET create_time = now()").await;
+    execute(&server.database.url, "UPDATE privacy_requests SET create_time = date_trunc('second', now())").await;
     all.sort();
     all.reverse();
     let last = ann.ask("roadmap", Visibility::Open).await;
