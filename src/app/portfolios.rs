@@ -58,8 +58,8 @@ pub struct DeletePortfolio {
 }
 
 impl App {
-    /// Creates a portfolio, with its owner as the first manager (VIS-1); a private one, and a request
-    /// for the rest, where visibility is approved by administrators (VIS-7).
+    /// Creates a portfolio, with its owner as the first manager (VIS-1); a private one, and a
+    /// request for the rest, where visibility is approved by administrators (VIS-7).
     ///
     /// # Errors
     /// An actor who may not, a taken id, an owner who is not an active internal user, a role that

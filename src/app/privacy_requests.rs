@@ -209,9 +209,9 @@ struct Seen {
 }
 
 impl Seen {
-    /// Finds the request for the actor: for administrators, for who made it (AUT-3), and for whoever
-    /// may list the portfolio. Others are told that there is none, by the statements that an unknown
-    /// id takes (VIS-4).
+    /// Finds the request for the actor: for administrators, for who made it (AUT-3), and for
+    /// whoever may list the portfolio. Others are told that there is none, by the statements that
+    /// an unknown id takes (VIS-4).
     async fn by(
         transaction: &mut Transaction,
         principal: &Principal,

@@ -43,7 +43,8 @@ fn generated() -> String {
     format!(
         "organization: {{id: big, display_name: Big, domains: [big.example], administrators: \
          [u0, u1], outsider_site_role: viewer, partner_organizations: [friend], \
-         externals_join: partners_at_once, privacy_approval: true}}\nusers:\n{users}service_accounts:\n  \
+         externals_join: partners_at_once, \
+         privacy_approval: true}}\nusers:\n{users}service_accounts:\n  \
          - {{id: s0}}\n  - {{id: s1, status: deactivated}}\ngroups:\n{groups}portfolios:\n\
          {portfolios}"
     )

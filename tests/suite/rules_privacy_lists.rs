@@ -99,7 +99,11 @@ async fn vis_7_requests_are_listed_the_newest_first_by_state_and_page_by_page() 
         all.insert(0, asked.id);
     }
     // Several of one millisecond: the greatest id comes first.
-    execute(&server.database.url, "UPDATE privacy_requests SET create_time = date_trunc('second', now())").await;
+    execute(
+        &server.database.url,
+        "UPDATE privacy_requests SET create_time = date_trunc('second', now())",
+    )
+    .await;
     all.sort();
     all.reverse();
     let last = ann.ask("roadmap", Visibility::Open).await;
@@ -118,7 +122,7 @@ async fn vis_7_requests_are_listed_the_newest_first_by_state_and_page_by_page() 
         }
         assert_eq!(found, all);
         let pending = in_states(&[PrivacyRequestState::Pending], request.clone());
-        assert_eq!(ids(client, pending).await, [last.id.clone()]);
+        assert_eq!(ids(client, pending).await, std::slice::from_ref(&last.id));
         let both = [PrivacyRequestState::Cancelled, PrivacyRequestState::Rejected];
         assert_eq!(ids(client, in_states(&both, request.clone())).await, all[1..]);
         let none = in_states(&[PrivacyRequestState::Closed], request);
@@ -130,7 +134,7 @@ async fn vis_7_requests_are_listed_the_newest_first_by_state_and_page_by_page() 
     assert_eq!(refusal(gone), no(Code::NotFound, "PORTFOLIO_NOT_FOUND"));
     for (client, request) in [(&ada, of("acme")), (&ann, mine())] {
         let closed = in_states(&[PrivacyRequestState::Closed], request.clone());
-        assert_eq!(ids(client, closed).await, [last.id.clone()]);
+        assert_eq!(ids(client, closed).await, std::slice::from_ref(&last.id));
         assert_eq!(ids(client, request).await, all);
     }
 }
@@ -219,8 +223,7 @@ async fn vis_7_only_administrators_decide_and_only_the_requester_cancels() {
 
 /// The ids have one length: nothing but themselves may differ.
 #[tokio::test]
-async fn vis_4_vis_7_a_request_one_may_not_know_of_answers_as_an_unknown_one_by_the_same_statements()
- {
+async fn vis_4_vis_7_a_request_one_may_not_know_of_answers_as_an_unknown_one() {
     let (server, proxy) = overheard().await;
     let given = server.given().organization("acme").approving().user("ann").user("dot");
     let given = given.external("eve").portfolio("hidden").owned_by("ann");
@@ -265,7 +268,7 @@ async fn aut_3_vis_7_requesters_see_and_cancel_their_own_though_the_portfolio_is
     server.acting("user:ann").remove_member("roadmap", "user:ben").await.unwrap();
     assert!(ben.get_portfolio("roadmap").await.is_err());
     let own = list(&ben, mine()).await.unwrap().privacy_requests;
-    assert_eq!(own, [asked.clone()]);
+    assert_eq!(own, std::slice::from_ref(&asked));
     let cancelled = ben.cancel(&asked.id).await.unwrap();
     assert_eq!(cancelled.state(), PrivacyRequestState::Cancelled);
     let again = ben.cancel(&asked.id).await;
