@@ -23,8 +23,8 @@ pub struct Explanation {
     /// portfolio or the subject is unknown, or the subject is deactivated.
     pub routes: Vec<ExplainedRoute>,
     /// The organization's roles with which this would be allowed, were the portfolio not archived,
-    /// sorted. Those that hold it as
-    /// *own* are among them only if the subject is named as the author (ACC-4).
+    /// sorted. Those that hold it as *own* are among them only if the subject is named as the
+    /// author (ACC-4).
     pub roles: Vec<RoleKey>,
     /// Who could give such a role; nobody where it is allowed, where no role would help, or where
     /// the portfolio is archived.
