@@ -1,9 +1,9 @@
 use super::authorize::Acting;
 use super::portfolios::{require_etag, require_openness_role};
+use super::privacy_requests::{GovernedPortfolio, ask, awaits_approval};
 use super::{Answer, App, Context, Error};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::permission::ACCESS_MANAGE;
-use crate::domain::portfolio::Portfolio;
 use crate::domain::{PortfolioId, RoleKey};
 use crate::storage::WriteContext;
 
@@ -21,7 +21,7 @@ pub struct UpdateAccessSettings {
 }
 
 impl App {
-    /// A portfolio with its access settings, for those who manage them.
+    /// A portfolio with its access settings and what waits for approval, for those who manage them.
     ///
     /// # Errors
     /// No such portfolio, `access.manage` missing.
@@ -29,27 +29,30 @@ impl App {
         &self,
         context: &Context,
         id: &PortfolioId,
-    ) -> Result<Answer<Portfolio>, Error> {
+    ) -> Result<Answer<GovernedPortfolio>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
             let principal = &context.principal;
             let acting =
                 Acting::with_even_archived(read, principal, now, id, ACCESS_MANAGE).await?;
-            Ok(acting.portfolio)
+            let privacy_request = read.pending_privacy_request(id).await?;
+            Ok(GovernedPortfolio { portfolio: acting.portfolio, privacy_request })
         })
         .await
     }
 
-    /// Changes visibility and organization access role.
+    /// Changes visibility and organization access role; where visibility is approved by
+    /// administrators, asks them for another one instead (VIS-7).
     ///
     /// # Errors
     /// No such portfolio, `access.manage` missing, a role above the actor's own or one that
-    /// openness must not give, another state than the etag's; an archived portfolio.
+    /// openness must not give, another state than the etag's, a request that is pending already;
+    /// an archived portfolio.
     pub async fn update_access_settings(
         &self,
         context: &WriteContext,
         request: &UpdateAccessSettings,
-    ) -> Result<Answer<Portfolio>, Error> {
+    ) -> Result<Answer<GovernedPortfolio>, Error> {
         self.write_on(context, &request.portfolio, async |write| {
             let (principal, now) = (write.principal().clone(), write.now());
             let acting =
@@ -63,14 +66,25 @@ impl App {
             }
             let role = request.organization_access_role.as_ref();
             let current = &before.settings;
+            let other = request.visibility.filter(|wanted| *wanted != current.visibility);
+            let asked = match other {
+                Some(other) if awaits_approval(write, &acting.scene).await? => Some(other),
+                _ => None,
+            };
+            let at_once = other.filter(|_| asked.is_none());
             let settings = AccessSettings {
-                visibility: request.visibility.unwrap_or(current.visibility),
+                visibility: at_once.unwrap_or(current.visibility),
                 organization_access_role: role.unwrap_or(&current.organization_access_role).clone(),
             };
-            if settings == *current {
-                return Ok(before.clone());
-            }
-            write.update_access_settings(before, settings).await
+            let portfolio = match settings == *current {
+                true => before.clone(),
+                false => write.update_access_settings(before, settings).await?,
+            };
+            let privacy_request = match asked {
+                Some(visibility) => Some(ask(write, &portfolio, visibility).await?),
+                None => None,
+            };
+            Ok(GovernedPortfolio { portfolio, privacy_request })
         })
         .await
     }

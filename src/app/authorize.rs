@@ -121,7 +121,7 @@ impl Acting {
 
     /// Refuses an actor who lacks a permission. The system lacks none (AUT-2). What somebody does
     /// whom nothing else allows it is audited as an administrator's (DIR-7).
-    fn require_even_archived(
+    pub(super) fn require_even_archived(
         &self,
         transaction: &mut Transaction,
         permission: &str,
@@ -164,12 +164,17 @@ impl Acting {
         }
     }
 
+    /// Whether the actor administers the portfolio's organization (DIR-7).
+    pub(super) fn is_administrator(&self) -> bool {
+        self.actor.as_ref().is_some_and(|actor| {
+            policy::is_administrator(&self.scene.global, &self.scene.snapshot, actor)
+        })
+    }
+
     /// Whether the actor is excepted from a rule as an administrator of the organization (DIR-7);
     /// if so, what they do is audited as such.
     fn is_excepted(&self, transaction: &mut Transaction) -> bool {
-        let excepted = self.actor.as_ref().is_some_and(|actor| {
-            policy::is_administrator(&self.scene.global, &self.scene.snapshot, actor)
-        });
+        let excepted = self.is_administrator();
         if excepted {
             transaction.note_administrator();
         }

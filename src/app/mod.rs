@@ -25,6 +25,7 @@ mod organizations;
 mod overload;
 mod portfolio_life;
 mod portfolios;
+mod privacy_requests;
 mod reach;
 mod roles;
 mod service_accounts;
@@ -52,6 +53,7 @@ pub use organizations::{NewOrganization, UpdateOrganization};
 pub use overload::{Batches, overload_refusals};
 pub use portfolio_life::{ArchivePortfolio, RestorePortfolio};
 pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
+pub use privacy_requests::GovernedPortfolio;
 pub use roles::{OrganizationRole, RegisterPermission};
 pub use service_accounts::{ServiceAccountOutcome, UpsertServiceAccount};
 pub use subjects::{ListSubjects, SubjectAccess};
@@ -268,13 +270,37 @@ impl App {
             + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
             + Sync,
     {
+        let locate = async |read: &mut Read| {
+            let now = read.heads().now;
+            let acting = Acting::on(read, &context.principal, now, id, &[]).await?;
+            Ok(acting.portfolio.organization)
+        };
+        self.write_where(context, locate, body).await
+    }
+
+    /// Writes under the lock of an organization that is yet to be found, by who may find it: others
+    /// are refused before. The first outcome of a retry is found in any case.
+    async fn write_where<T, L, F>(
+        &self,
+        context: &WriteContext,
+        locate: L,
+        body: F,
+    ) -> Result<Answer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        L: for<'r> AsyncFn(&'r mut Read) -> Result<OrganizationId, Failure>
+            + for<'r> AsyncFunc<&'r mut Read, Result<OrganizationId, Failure>, Fut: Send>
+            + Sync,
+        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
+            + Sync,
+    {
         let (entry, _) = self
             .storage
             .read(context.deadline, async |read| {
-                let now = read.heads().now;
                 refuse_deactivated(read, &context.principal).await?;
-                match Acting::on(read, &context.principal, now, id, &[]).await {
-                    Ok(acting) => Ok(Entry::Open(acting.portfolio.organization)),
+                match locate(read).await {
+                    Ok(organization) => Ok(Entry::Open(organization)),
                     Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
                         Some(first) => Ok(Entry::Replayed(first)),
                         None => Err(Failure::Refused(refusal)),

@@ -27,6 +27,8 @@ pub struct NewOrganization {
     pub partner_organizations: Vec<OrganizationId>,
     /// How externals who are added become members (MEM-2).
     pub externals_join: ExternalsJoin,
+    /// Whether changes of visibility wait for an administrator's approval (VIS-7).
+    pub privacy_approval: bool,
 }
 
 /// What to change of an organization; what is not given stays.
@@ -48,6 +50,8 @@ pub struct UpdateOrganization {
     pub partner_organizations: Option<Vec<OrganizationId>>,
     /// How externals who are added become members (MEM-2).
     pub externals_join: Option<ExternalsJoin>,
+    /// Whether changes of visibility wait for an administrator's approval (VIS-7).
+    pub privacy_approval: Option<bool>,
     /// Only if it is still in this state.
     pub etag: Option<String>,
 }
@@ -83,6 +87,7 @@ impl App {
                 outsider_site_role: request.outsider_site_role,
                 partner_organizations: request.partner_organizations.clone(),
                 externals_join: request.externals_join,
+                privacy_approval: request.privacy_approval,
                 version: 1,
             };
             if write.insert_organization(&organization, &request.preset.roles()).await? {
@@ -164,6 +169,7 @@ fn changed(before: &Organization, request: &UpdateOrganization) -> Organization 
         outsider_site_role,
         partner_organizations,
         externals_join,
+        privacy_approval,
         etag: _,
     } = request.clone();
     Organization {
@@ -175,6 +181,7 @@ fn changed(before: &Organization, request: &UpdateOrganization) -> Organization 
         partner_organizations: partner_organizations
             .unwrap_or_else(|| before.partner_organizations.clone()),
         externals_join: externals_join.unwrap_or(before.externals_join),
+        privacy_approval: privacy_approval.unwrap_or(before.privacy_approval),
         ..before.clone()
     }
 }

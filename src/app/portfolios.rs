@@ -1,6 +1,7 @@
 use uuid::Uuid;
 
 use super::authorize::{Acting, Scene, require_organization};
+use super::privacy_requests::{GovernedPortfolio, ask, awaits_approval};
 use super::reach::{actor_unknown, require_actor, require_user_for};
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
@@ -57,7 +58,8 @@ pub struct DeletePortfolio {
 }
 
 impl App {
-    /// Creates a portfolio, with its owner as the first manager (VIS-1).
+    /// Creates a portfolio, with its owner as the first manager (VIS-1); a private one, and a
+    /// request for the rest, where visibility is approved by administrators (VIS-7).
     ///
     /// # Errors
     /// An actor who may not, a taken id, an owner who is not an active internal user, a role that
@@ -66,7 +68,7 @@ impl App {
         &self,
         context: &WriteContext,
         request: &CreatePortfolio,
-    ) -> Result<Answer<Portfolio>, Error> {
+    ) -> Result<Answer<GovernedPortfolio>, Error> {
         let id = request.id.clone().map_or_else(generated, Ok)?;
         self.require_sight(context, &request.organization).await?;
         let scope = Scope::Organization(request.organization.clone());
@@ -153,7 +155,7 @@ async fn create(
     write: &mut Write,
     request: &CreatePortfolio,
     id: &PortfolioId,
-) -> Result<Portfolio, Failure> {
+) -> Result<GovernedPortfolio, Failure> {
     let (principal, now) = (write.principal().clone(), write.now());
     let actor = &principal.actor;
     let organization = require_organization(write, &principal, &request.organization).await?;
@@ -168,6 +170,8 @@ async fn create(
     let default_role = organization.preset.organization_access_role();
     let role = request.organization_access_role.clone().unwrap_or(default_role);
     require_openness_role(&scene, &role)?;
+    let wanted = request.visibility.unwrap_or(organization.default_visibility);
+    let asked = wanted != Visibility::Private && awaits_approval(write, &scene).await?;
     let portfolio = Portfolio {
         id: id.clone(),
         organization: organization.id.clone(),
@@ -177,7 +181,7 @@ async fn create(
         owner: Some(owner),
         state: PortfolioState::Active,
         settings: AccessSettings {
-            visibility: request.visibility.unwrap_or(organization.default_visibility),
+            visibility: if asked { Visibility::Private } else { wanted },
             organization_access_role: role,
         },
         create_time: now,
@@ -199,7 +203,8 @@ async fn create(
         given: std::slice::from_ref(&grant),
     };
     write.change_member(&change).await?;
-    Ok(portfolio)
+    let privacy_request = if asked { Some(ask(write, &portfolio, wanted).await?) } else { None };
+    Ok(GovernedPortfolio { portfolio, privacy_request })
 }
 
 fn owner(actor: &Actor, request: &CreatePortfolio) -> Result<UserId, Refusal> {

@@ -5,7 +5,7 @@ use super::{App, Error, refuse_deactivated};
 use crate::domain::caller::{Actor, Caller, CallerKind, Principal};
 use crate::domain::directory::User;
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{OrganizationId, Subject, UserId};
+use crate::domain::{OrganizationId, Subject, Timestamp, UserId};
 use crate::policy;
 use crate::storage::facts::Question;
 use crate::storage::{Error as StorageError, Failure, Read, Transaction, Write, WriteContext};
@@ -93,14 +93,27 @@ pub(super) async fn require_administrator(
     organization: &OrganizationId,
 ) -> Result<(), Failure> {
     let Some(actor) = write.principal().actor.subject() else { return Ok(()) };
-    let subjects = std::slice::from_ref(&actor);
-    let (question, now) = (Question { organization, portfolio: None, subjects }, write.now());
-    let scene = Scene::load(write, &question, now).await?;
-    if policy::is_administrator(&scene.global, &scene.snapshot, &actor) {
-        write.note_administrator();
+    let now = write.now();
+    administers(write, &actor, organization, now).await?;
+    write.note_administrator();
+    Ok(())
+}
+
+/// Refuses an actor who does not administer the organization; to those who are not internal there
+/// is no such organization.
+pub(super) async fn administers(
+    transaction: &mut Transaction,
+    actor: &Subject,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let subjects = std::slice::from_ref(actor);
+    let question = Question { organization, portfolio: None, subjects };
+    let scene = Scene::load(transaction, &question, now).await?;
+    if policy::is_administrator(&scene.global, &scene.snapshot, actor) {
         return Ok(());
     }
-    Err(match policy::is_internal(&scene.snapshot, &actor) {
+    Err(match policy::is_internal(&scene.snapshot, actor) {
         true => Refusal::administrator_required(organization),
         false => Refusal::organization_not_found(organization),
     }

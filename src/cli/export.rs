@@ -179,6 +179,7 @@ fn organization(found: &v1::Organization) -> Result<file::Organization, String> 
         outsider_site_role: outsider.filter(|role| *role != SiteRole::Guest),
         partner_organizations: Some(partners).filter(|partners| !partners.is_empty()),
         externals_join: join,
+        privacy_approval: Some(true).filter(|_| found.privacy_approval),
     })
 }
 

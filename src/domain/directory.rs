@@ -34,6 +34,9 @@ pub struct Organization {
     /// How externals who are added become members (MEM-2).
     #[serde(default)]
     pub externals_join: ExternalsJoin,
+    /// Whether changes of visibility wait for an administrator's approval (VIS-7).
+    #[serde(default)]
+    pub privacy_approval: bool,
     /// Grows with every change of it; what an etag names.
     #[serde(default = "first")]
     pub version: i64,

@@ -130,6 +130,10 @@ id!(
     PortfolioId
 );
 id!(
+    /// The id of a privacy request (VIS-7).
+    PrivacyRequestId
+);
+id!(
     /// The key of a role, unique in its organization; it never changes (ROL-2).
     RoleKey
 );

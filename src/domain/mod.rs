@@ -12,12 +12,14 @@ pub mod membership;
 pub mod page;
 pub mod permission;
 pub mod portfolio;
+pub mod privacy_request;
 pub mod refusal;
 pub mod revision;
 pub mod role;
 pub mod timestamp;
 
 pub use ids::{
-    FunctionKey, GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject, UserId,
+    FunctionKey, GroupId, OrganizationId, PortfolioId, PrivacyRequestId, RoleKey, ServiceAccountId,
+    Subject, UserId,
 };
 pub use timestamp::Timestamp;

@@ -41,7 +41,11 @@ const OPERATE: Access = Access { scopes: &[Scope::Operator], people: false, atte
 const NOBODY: Access = Access { scopes: &[], people: false, attended: true };
 
 const METHODS: &[(&str, Access)] = &[
+    ("AccessSettingsService/ApprovePrivacyRequest", CHANGE),
+    ("AccessSettingsService/CancelPrivacyRequest", CHANGE),
     ("AccessSettingsService/GetAccessSettings", READ),
+    ("AccessSettingsService/ListPrivacyRequests", INSPECT),
+    ("AccessSettingsService/RejectPrivacyRequest", CHANGE),
     ("AccessSettingsService/UpdateAccessSettings", CHANGE),
     ("DirectoryService/AddGroupMembers", ENROL),
     ("DirectoryService/CreateOrganization", OPERATE),

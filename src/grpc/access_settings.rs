@@ -1,9 +1,11 @@
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
+use super::privacy_requests::{self, privacy_request};
 use super::{Services, context, render};
-use crate::app::UpdateAccessSettings;
+use crate::app::{GovernedPortfolio, UpdateAccessSettings};
 use crate::domain::access_settings::AccessSettings;
+use crate::domain::page::encode_page_token;
 use crate::domain::portfolio::Portfolio;
 use crate::domain::refusal::Refusal;
 use crate::proto::v1;
@@ -19,9 +21,11 @@ impl AccessSettingsService for Services {
         let v1::GetAccessSettingsRequest { portfolio } = request;
         let portfolio = parse::id("portfolio", &portfolio)?;
         let found = self.app.get_access_settings(&context, &portfolio).await?;
+        let GovernedPortfolio { portfolio, privacy_request: pending } = found.value;
         Ok(Response::new(v1::GetAccessSettingsResponse {
-            access_settings: Some(access_settings(&found.value)),
+            access_settings: Some(access_settings(&portfolio)),
             consistency_token: found.token.encode(),
+            privacy_request: pending.map(privacy_request),
         }))
     }
 
@@ -32,9 +36,66 @@ impl AccessSettingsService for Services {
         let (context, request) = context::write(request, self.request_timeout)?;
         let request = update_access_settings(request)?;
         let updated = self.app.update_access_settings(&context, &request).await?;
+        let GovernedPortfolio { portfolio, privacy_request: asked } = updated.value;
         Ok(Response::new(v1::UpdateAccessSettingsResponse {
-            access_settings: Some(access_settings(&updated.value)),
+            access_settings: Some(access_settings(&portfolio)),
             consistency_token: updated.token.encode(),
+            privacy_request: asked.map(privacy_request),
+        }))
+    }
+
+    async fn list_privacy_requests(
+        &self,
+        request: Request<v1::ListPrivacyRequestsRequest>,
+    ) -> Result<Response<v1::ListPrivacyRequestsResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let actor = context.principal.actor.to_string();
+        let (of, states, page, query) = privacy_requests::list(request, &actor, &self.limits)?;
+        let found = self.app.list_privacy_requests(&context, &of, &states, &page).await?;
+        let next = found.value.next.map(|last| encode_page_token(&query, &last));
+        Ok(Response::new(v1::ListPrivacyRequestsResponse {
+            privacy_requests: found.value.rows.into_iter().map(privacy_request).collect(),
+            next_page_token: next.unwrap_or_default(),
+            consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn approve_privacy_request(
+        &self,
+        request: Request<v1::ApprovePrivacyRequestRequest>,
+    ) -> Result<Response<v1::ApprovePrivacyRequestResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let id = privacy_requests::approve(request)?;
+        let approved = self.app.approve_privacy_request(&context, &id).await?;
+        Ok(Response::new(v1::ApprovePrivacyRequestResponse {
+            privacy_request: Some(privacy_request(approved.value)),
+            consistency_token: approved.token.encode(),
+        }))
+    }
+
+    async fn reject_privacy_request(
+        &self,
+        request: Request<v1::RejectPrivacyRequestRequest>,
+    ) -> Result<Response<v1::RejectPrivacyRequestResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let (id, reason) = privacy_requests::reject(request, &self.limits)?;
+        let rejected = self.app.reject_privacy_request(&context, &id, &reason).await?;
+        Ok(Response::new(v1::RejectPrivacyRequestResponse {
+            privacy_request: Some(privacy_request(rejected.value)),
+            consistency_token: rejected.token.encode(),
+        }))
+    }
+
+    async fn cancel_privacy_request(
+        &self,
+        request: Request<v1::CancelPrivacyRequestRequest>,
+    ) -> Result<Response<v1::CancelPrivacyRequestResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let id = privacy_requests::cancel(request)?;
+        let cancelled = self.app.cancel_privacy_request(&context, &id).await?;
+        Ok(Response::new(v1::CancelPrivacyRequestResponse {
+            privacy_request: Some(privacy_request(cancelled.value)),
+            consistency_token: cancelled.token.encode(),
         }))
     }
 }

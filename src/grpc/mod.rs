@@ -28,6 +28,7 @@ mod policy;
 mod portfolio_lists;
 mod portfolio_lives;
 mod portfolios;
+mod privacy_requests;
 mod questions;
 mod render;
 mod roles;

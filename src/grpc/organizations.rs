@@ -7,7 +7,7 @@ use crate::app::{NewOrganization, UpdateOrganization};
 use crate::config::Limits;
 use crate::domain::directory::{ExternalsJoin, Organization, SiteRole, is_domain};
 use crate::domain::ids::InvalidId;
-use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::refusal::Refusal;
 use crate::domain::role::Preset;
 use crate::domain::{OrganizationId, UserId};
 use crate::proto::v1;
@@ -63,7 +63,6 @@ pub(super) fn create(
         given => violations.check(self::externals_join(given)),
     };
     let partners = self::partners(&mut violations, &partner_organizations);
-    refuse_privacy_approval(privacy_approval)?;
     violations.finish((|| {
         Some(NewOrganization {
             id: id?,
@@ -74,6 +73,7 @@ pub(super) fn create(
             outsider_site_role: outsider_site_role?,
             partner_organizations: partners,
             externals_join: externals_join?,
+            privacy_approval,
         })
     })())
 }
@@ -138,7 +138,7 @@ pub(super) fn update(
         if_named("partner_organizations").map(|()| self::partners(v, &partner_organizations));
     let externals_join =
         if_named("externals_join").and_then(|()| v.check(self::externals_join(externals_join)));
-    refuse_privacy_approval(privacy_approval && if_named("privacy_approval").is_some())?;
+    let privacy_approval = if_named("privacy_approval").map(|()| privacy_approval);
     violations.finish((|| {
         Some(UpdateOrganization {
             id: id?,
@@ -149,6 +149,7 @@ pub(super) fn update(
             outsider_site_role,
             partner_organizations: partners,
             externals_join,
+            privacy_approval,
             etag: etag?,
         })
     })())
@@ -218,16 +219,6 @@ fn externals_join(given: i32) -> Result<ExternalsJoin, Refusal> {
     }
 }
 
-/// A switch that nothing heeds yet is not to be turned on.
-fn refuse_privacy_approval(given: bool) -> Result<(), Refusal> {
-    if !given {
-        return Ok(());
-    }
-    let message = "approval of visibility by administrators is not offered yet; leave \
-                   `privacy_approval` out";
-    Err(Refusal::new(Reason::NotSupportedYet, message))
-}
-
 fn preset(name: &str) -> Result<Preset, Refusal> {
     if name.is_empty() {
         return Ok(Preset::InitiativePlanning);
@@ -249,6 +240,7 @@ pub(super) fn render(organization: Organization) -> v1::Organization {
         outsider_site_role,
         partner_organizations,
         externals_join,
+        privacy_approval,
         // In the etag.
         version: _,
     } = organization;
@@ -267,7 +259,7 @@ pub(super) fn render(organization: Organization) -> v1::Organization {
             ExternalsJoin::PartnersAtOnce => v1::ExternalsJoin::PartnersAtOnce,
         }
         .into(),
-        privacy_approval: false,
+        privacy_approval,
         etag,
     }
 }

@@ -1,8 +1,8 @@
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
-use super::{Services, context, portfolio_lists, portfolio_lives, render};
-use crate::app::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
+use super::{Services, context, portfolio_lists, portfolio_lives, privacy_requests, render};
+use crate::app::{CreatePortfolio, DeletePortfolio, GovernedPortfolio, UpdatePortfolio};
 use crate::domain::PortfolioId;
 use crate::domain::page::encode_page_token;
 use crate::domain::portfolio::{Portfolio, PortfolioState};
@@ -19,9 +19,11 @@ impl PortfolioService for Services {
         let (context, request) = context::write(request, self.request_timeout)?;
         let request = create_portfolio(request, self.limits.max_string_bytes)?;
         let created = self.app.create_portfolio(&context, &request).await?;
+        let GovernedPortfolio { portfolio: new, privacy_request } = created.value;
         Ok(Response::new(v1::CreatePortfolioResponse {
-            portfolio: Some(portfolio(&created.value)),
+            portfolio: Some(portfolio(&new)),
             consistency_token: created.token.encode(),
+            privacy_request: privacy_request.map(privacy_requests::privacy_request),
         }))
     }
 

@@ -19,6 +19,7 @@ pub mod organizations;
 pub mod permissions;
 mod pool;
 pub mod portfolios;
+pub mod privacy_requests;
 mod queue;
 mod read;
 mod request_outcomes;

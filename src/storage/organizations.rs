@@ -60,6 +60,7 @@ struct Row {
     partner_organizations: Vec<String>,
     externals_join: String,
     version: i64,
+    privacy_approval: bool,
 }
 
 impl Transaction {
@@ -126,6 +127,7 @@ fn organization(row: Row, administrators: Vec<UserId>) -> Result<Organization, E
         partner_organizations: partners.collect::<Result<_, _>>()?,
         externals_join: ExternalsJoin::parse(&row.externals_join)
             .ok_or_else(|| corrupt("unknown way to join"))?,
+        privacy_approval: row.privacy_approval,
         version: row.version,
         id: parse("organizations", &row.id)?,
         display_name: row.display_name,
@@ -159,6 +161,7 @@ impl Write {
                 organizations::outsider_site_role.eq(organization.outsider_site_role.as_str()),
                 organizations::partner_organizations.eq(partners),
                 organizations::externals_join.eq(organization.externals_join.as_str()),
+                organizations::privacy_approval.eq(organization.privacy_approval),
                 organizations::version.eq(organization.version),
             ))
             .on_conflict_do_nothing()
@@ -208,6 +211,7 @@ impl Write {
                 organizations::outsider_site_role.eq(after.outsider_site_role.as_str()),
                 organizations::partner_organizations.eq(partners),
                 organizations::externals_join.eq(after.externals_join.as_str()),
+                organizations::privacy_approval.eq(after.privacy_approval),
                 organizations::version.eq(after.version),
             ))
             .execute(self.connection())

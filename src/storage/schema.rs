@@ -69,6 +69,8 @@ diesel::table! {
         externals_join -> Text,
         /// Grows with every change of it; what an etag names.
         version -> Int8,
+        /// Whether changes of visibility wait for an administrator's approval (VIS-7).
+        privacy_approval -> Bool,
     }
 }
 
@@ -326,6 +328,38 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// Changes of visibility that were asked of the administrators (VIS-7). Written under the organization's scope lock.
+    privacy_requests (id) {
+        /// Generated, a UUIDv7.
+        id -> Text,
+        /// Whose portfolio it is.
+        organization -> Text,
+        /// Whose visibility; at most one pending each.
+        portfolio -> Text,
+        /// user or service_account; null once the account was deleted, so that a later user of the same id inherits nothing (DIR-9).
+        requester_kind -> Nullable<Text>,
+        /// Who asked.
+        requester_id -> Nullable<Text>,
+        /// The visibility when it was asked for.
+        from_visibility -> Text,
+        /// The visibility that was asked for.
+        to_visibility -> Text,
+        /// pending, or an end state, which nothing leaves.
+        state -> Text,
+        /// When it was asked for.
+        create_time -> Timestamptz,
+        /// user or service_account; null while pending, and for the system.
+        decider_kind -> Nullable<Text>,
+        /// Who brought it to its end.
+        decider_id -> Nullable<Text>,
+        /// When; null while pending.
+        decide_time -> Nullable<Timestamptz>,
+        /// What a rejection said; may be empty.
+        reason -> Text,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     cluster,
     feed_heads,
@@ -342,6 +376,7 @@ diesel::allow_tables_to_appear_in_same_query!(
     groups,
     group_members,
     portfolios,
+    privacy_requests,
     grants,
     change_log,
     request_outcomes,

@@ -9,7 +9,7 @@ use portcullis::proto::v1;
 use prost::Message as _;
 use tonic::Code;
 
-use crate::calls::{adding, member, portfolio, question};
+use crate::calls::{adding, execute, member, portfolio, question};
 use crate::harness::{TestServer, reason, subject};
 use crate::raw;
 
@@ -92,6 +92,11 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
             ..Default::default()
         }
         .encode_to_vec(),
+        "ListPrivacyRequests" => v1::ListPrivacyRequestsRequest {
+            within: Some(v1::list_privacy_requests_request::Within::Portfolio(portfolio_id())),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "AddMembers" => adding(id, &["user:fresh"], "viewer").encode_to_vec(),
         "GetMember" => {
             v1::GetMemberRequest { portfolio: portfolio_id(), subject: Some(subject(who)) }
@@ -138,9 +143,18 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
         }
         .encode_to_vec(),
         _ => list_message(name, id, who)
+            .or_else(|| privacy_message(name, id))
             .or_else(|| role_message(name))
             .unwrap_or_else(|| directory_message(name, id)),
     }
+}
+
+/// The requests have the same fields.
+fn privacy_message(name: &str, id: &str) -> Option<Vec<u8>> {
+    let decides = ["ApprovePrivacyRequest", "RejectPrivacyRequest", "CancelPrivacyRequest"];
+    let privacy_request = format!("{name}-{id}");
+    let message = v1::ApprovePrivacyRequestRequest { privacy_request, ..Default::default() };
+    decides.contains(&name).then(|| message.encode_to_vec())
 }
 
 fn role_message(name: &str) -> Option<Vec<u8>> {
@@ -216,6 +230,19 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
     let given = server.given().in_organization("acme");
     let old = format!("old-{id}");
     match method.rsplit('/').next().expect("a method") {
+        name @ ("ApprovePrivacyRequest" | "RejectPrivacyRequest" | "CancelPrivacyRequest") => {
+            let request = format!("{name}-{id}");
+            let token = given.portfolio(&request).owned_by("owner").await;
+            // Its requester is no member, and sees it all the same.
+            let who = if name.starts_with("Cancel") { "contributor" } else { "fresh" };
+            let insert = format!(
+                "INSERT INTO privacy_requests
+                 VALUES ('{request}', 'acme', '{request}', 'user', '{who}', 'private', 'open',
+                         'pending', now())"
+            );
+            execute(&server.database.url, &insert).await;
+            token
+        }
         "DeleteUser" => given.user(&old).await,
         "DeleteGroup" => given.group(&old, &[]).await,
         "DeactivateServiceAccount" => given.service_account("idle").await,

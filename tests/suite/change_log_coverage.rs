@@ -78,6 +78,7 @@ const NO_FACTS: &[&str] = &[
     // What would be given, not what is (MEM-10).
     "function_ceilings",
     "migration_lock",
+    "privacy_requests",
     "request_outcomes",
 ];
 
@@ -85,7 +86,9 @@ const NO_FACTS: &[&str] = &[
 const DONE: &[&str] = &[
     "add_group_members",
     "add_members",
+    "approve_privacy_request",
     "archive_portfolio",
+    "cancel_privacy_request",
     "create_organization",
     "create_portfolio",
     "deactivate_service_account",
@@ -96,6 +99,7 @@ const DONE: &[&str] = &[
     "delete_user",
     "reactivate_user",
     "register_permission",
+    "reject_privacy_request",
     "remove_affiliation",
     "remove_group_members",
     "remove_member",
@@ -320,6 +324,7 @@ async fn do_everything(app: &App) {
     write_end_of_group(app).await;
     write_ends(app).await;
     write_departures(app).await;
+    write_privacy_requests(app).await;
     write_service_accounts(app).await;
     write_functions(app).await;
 }
@@ -334,6 +339,7 @@ fn acme() -> NewOrganization {
         outsider_site_role: SiteRole::Guest,
         partner_organizations: Vec::new(),
         externals_join: ExternalsJoin::default(),
+        privacy_approval: false,
     }
 }
 
@@ -489,6 +495,7 @@ async fn write_departures(app: &App) {
         outsider_site_role: None,
         partner_organizations: None,
         externals_join: None,
+        privacy_approval: Some(true),
         etag: None,
     };
     let without = UpdateOrganization {
@@ -512,6 +519,36 @@ async fn write_departures(app: &App) {
     let ann: UserId = id("ann");
     app.deactivate_user(&request(), &ann).await.expect("deactivate_user");
     app.delete_user(&request(), &ann).await.expect("delete_user");
+}
+
+/// Bob's portfolio, in an organization where visibility is approved; he administers it no more.
+async fn write_privacy_requests(app: &App) {
+    let bob = WriteContext {
+        principal: Principal { caller: Caller::trusted(), actor: Actor::User(id("bob")) },
+        ..request()
+    };
+    let asking = || WriteContext { request_id: Uuid::now_v7().to_string(), ..bob.clone() };
+    let plan = CreatePortfolio {
+        id: Some(id("plan")),
+        visibility: Some(Visibility::Open),
+        owner: Some(id("bob")),
+        ..roadmap()
+    };
+    let created = app.create_portfolio(&asking(), &plan).await.expect("create_portfolio").value;
+    let asked = created.privacy_request.expect("a request").id;
+    app.reject_privacy_request(&request(), &asked, "no").await.expect("reject_privacy_request");
+    let open = UpdateAccessSettings {
+        portfolio: id("plan"),
+        visibility: Some(Visibility::Open),
+        organization_access_role: None,
+        etag: None,
+    };
+    let ask = async || {
+        let asked = app.update_access_settings(&asking(), &open).await;
+        asked.expect("update_access_settings").value.privacy_request.expect("a request").id
+    };
+    app.cancel_privacy_request(&asking(), &ask().await).await.expect("cancel_privacy_request");
+    app.approve_privacy_request(&request(), &ask().await).await.expect("approve_privacy_request");
 }
 
 async fn write_service_accounts(app: &App) {

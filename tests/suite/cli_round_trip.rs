@@ -45,7 +45,8 @@ fn generated() -> String {
     format!(
         "organization: {{id: big, display_name: Big, domains: [big.example], administrators: \
          [u0, u1], outsider_site_role: viewer, partner_organizations: [friend], \
-         externals_join: partners_at_once}}\nusers:\n{users}  - {{id: visitor, email: \
+         externals_join: partners_at_once, \
+         privacy_approval: true}}\nusers:\n{users}  - {{id: visitor, email: \
          visitor@far.example, affiliations: [assessor]}}\nservice_accounts:\n  \
          - {{id: s0}}\n  - {{id: s1, status: deactivated}}\ngroups:\n{groups}portfolios:\n\
          {portfolios}function_ceilings:\n  - {{function: tutor, role: viewer}}\n  \

@@ -54,6 +54,12 @@ impl Given {
         self.user(&format!("{id}-owner"))
     }
 
+    /// Changes of visibility in the organization wait for an administrator's approval.
+    pub fn approving(mut self) -> Self {
+        self.organizations.last_mut().expect("an organization before").privacy_approval = true;
+        self
+    }
+
     /// An organization that is there already; what follows belongs to it.
     pub fn in_organization(mut self, id: &str) -> Self {
         self.existing = Some(id.to_owned());

@@ -59,6 +59,7 @@ impl House {
             outsider_site_role: SiteRole::Guest,
             partner_organizations: Vec::new(),
             externals_join: ExternalsJoin::default(),
+            privacy_approval: false,
         };
         self.app.create_organization(&system(), &organization).await.expect("created");
         let entries: Vec<_> = users.iter().map(|user| Ok(at_home(user))).collect();

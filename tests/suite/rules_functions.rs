@@ -494,6 +494,7 @@ async fn dir_3_aut_2_affiliations_out_of_reach_do_not_exist() {
         outsider_site_role: SiteRole::Guest,
         partner_organizations: Vec::new(),
         externals_join: ExternalsJoin::default(),
+        privacy_approval: false,
     };
     app.create_organization(&system(), &beta).await.expect("created");
     let ben = UpsertUser {

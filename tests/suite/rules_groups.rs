@@ -207,6 +207,7 @@ async fn aut_2_the_groups_of_another_organization_do_not_exist() {
         outsider_site_role: SiteRole::Guest,
         partner_organizations: Vec::new(),
         externals_join: ExternalsJoin::default(),
+        privacy_approval: false,
     };
     let app = &house.app;
     app.create_organization(&system(), &other).await.unwrap();

@@ -62,11 +62,13 @@ async fn dir_6_an_update_changes_what_the_mask_names_and_nothing_twice() {
         outsider_site_role: SiteRole::Viewer.into(),
         partner_organizations: vec!["beta".to_owned()],
         externals_join: v1::ExternalsJoin::PartnersAtOnce.into(),
+        privacy_approval: true,
         ..Default::default()
     };
     let name_alone = update(everything.clone(), &["display_name"]);
     let (first, _) = system.update_organization(name_alone).await.unwrap();
     assert_eq!(first.display_name, "Acme Corporation");
+    assert!(!first.privacy_approval);
     assert_eq!((first.domains.len(), first.default_visibility()), (1, v1::Visibility::Private));
 
     let mask = [
@@ -75,6 +77,7 @@ async fn dir_6_an_update_changes_what_the_mask_names_and_nothing_twice() {
         "outsider_site_role",
         "partner_organizations",
         "externals_join",
+        "privacy_approval",
     ];
     let request = update(v1::Organization { etag: first.etag.clone(), ..everything }, &mask);
     let (second, _) = system.update_organization(request.clone()).await.unwrap();
@@ -84,6 +87,7 @@ async fn dir_6_an_update_changes_what_the_mask_names_and_nothing_twice() {
     assert_eq!(second.outsider_site_role(), SiteRole::Viewer);
     assert_eq!(second.partner_organizations, ["beta"]);
     assert_eq!(second.externals_join(), v1::ExternalsJoin::PartnersAtOnce);
+    assert!(second.privacy_approval);
     let stale = system.update_organization(request.clone()).await;
     assert_eq!(refusal(stale), no(Code::Aborted, "ETAG_MISMATCH"));
 
@@ -228,9 +232,6 @@ async fn bad_1_an_update_of_an_organization_says_what_is_wrong_with_it() {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     let status = system.update_organization(administered_by(&many)).await.unwrap_err();
     assert_eq!(reason(&status), "LIMIT_EXCEEDED");
-    let approval = v1::Organization { privacy_approval: true, ..Default::default() };
-    let approval = system.update_organization(update(approval, &["privacy_approval"])).await;
-    assert_eq!(refusal(approval), no(Code::FailedPrecondition, "NOT_SUPPORTED_YET"));
     let mut unknown = named("x");
     unknown.organization.as_mut().unwrap().id = "nowhere".to_owned();
     let unknown = system.update_organization(unknown).await;

@@ -75,6 +75,7 @@ async fn house() -> House {
         outsider_site_role: SiteRole::Guest,
         partner_organizations: Vec::new(),
         externals_join: ExternalsJoin::default(),
+        privacy_approval: false,
     };
     house.app.create_organization(&system(), &beta).await.expect("created");
     let users = [("bea", Some("beta")), ("ben", Some("beta")), ("drifter", None)];

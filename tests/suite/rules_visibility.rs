@@ -17,7 +17,7 @@ use crate::proxy::Proxy;
 use crate::raw;
 
 /// A server whose statements are taken down; its feed polls once, so that they are the calls' own.
-async fn overheard() -> (TestServer, Proxy) {
+pub async fn overheard() -> (TestServer, Proxy) {
     let database = Arc::new(database().await);
     let proxy = Proxy::to(&database.url).await;
     let url = proxy.url.parse().expect("a URL");

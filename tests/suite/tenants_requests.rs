@@ -85,11 +85,13 @@ impl Maker<'_> {
                 | "MemberFilter"
                 | "AuditEventFilter"
                 | "FunctionCeilingFilter"
+                | "PrivacyRequestFilter"
                 | "BatchCheckItem",
                 _,
             )
             | (_, "filter" | "page_size" | "visibility" | "organization_access_role")
             | ("ListAuditEventsRequest", "portfolio" | "organization")
+            | ("ListPrivacyRequestsRequest", "portfolio" | "organization" | "mine")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
             _ => true,
         }
@@ -159,6 +161,7 @@ impl Maker<'_> {
             ("Portfolio", "id") | (_, "portfolio") => self.id('p'),
             ("User", "id") | (_, "user" | "owner" | "new_owner" | "administrators") => self.id('u'),
             ("Group", "id") | (_, "group") => self.id('g'),
+            (_, "privacy_request") => self.id('r'),
             ("ServiceAccount", "id") | (_, "service_account") => self.id('s'),
             (_, "actor") => format!("user:{}", self.id('u')),
             (_, "email") => {

@@ -3,7 +3,7 @@
 use indicatif::ProgressBar;
 use uuid::Uuid;
 
-use super::change::{Change, Differences, Terms};
+use super::change::{Change, Differences, Terms, visibility_text};
 use crate::cli::text;
 use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client, reason_name};
@@ -15,6 +15,15 @@ const BATCH: usize = 500;
 /// A change that the server did not make, and why.
 pub(super) type Refused = (String, String);
 
+/// What came of the changes that were not simply made.
+#[derive(Debug, Default)]
+pub(super) struct Acted {
+    /// What the server did not make.
+    pub refused: Vec<Refused>,
+    /// What it asked of the administrators instead (VIS-7).
+    pub waiting: Vec<String>,
+}
+
 /// Makes the changes. What a rule forbids is collected, and the rest goes on (MEM-2).
 ///
 /// # Errors
@@ -23,22 +32,25 @@ pub(super) async fn act(
     client: &Client,
     changes: &[Change],
     bar: &ProgressBar,
-) -> Result<Vec<Refused>, CallError> {
-    let mut refused = Vec::new();
+) -> Result<Acted, CallError> {
+    let mut acted = Acted::default();
     for joined in changes.chunk_by(Change::joins) {
         for batch in joined.chunks(BATCH) {
             match make(client, batch).await {
-                Ok(refusals) => refused.extend(refusals),
+                Ok(Acted { refused, waiting }) => {
+                    acted.refused.extend(refused);
+                    acted.waiting.extend(waiting);
+                }
                 Err(error) if is_about_the_change(&error) => {
                     let one = |change: &Change| (change.to_string(), error.to_string());
-                    refused.extend(batch.iter().map(one));
+                    acted.refused.extend(batch.iter().map(one));
                 }
                 Err(error) => return Err(error),
             }
             bar.inc(u64::try_from(batch.len()).unwrap_or_default());
         }
     }
-    Ok(refused)
+    Ok(acted)
 }
 
 /// Whether the server understood and refused, so that the other changes have a chance.
@@ -54,32 +66,48 @@ fn is_about_the_change(error: &CallError) -> bool {
 }
 
 /// One call for changes that join.
-async fn make(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallError> {
-    let Some(first) = batch.first() else { return Ok(Vec::new()) };
+async fn make(client: &Client, batch: &[Change]) -> Result<Acted, CallError> {
+    let mut acted = Acted::default();
+    let Some(first) = batch.first() else { return Ok(acted) };
     match first {
-        Change::CreateUser(_) | Change::UpdateUser(..) => return users(client, batch).await,
+        Change::CreateUser(_) | Change::UpdateUser(..) => {
+            acted.refused = users(client, batch).await?;
+        }
         Change::CreateServiceAccount(_) | Change::UpdateServiceAccount(..) => {
-            return service_accounts(client, batch).await;
+            acted.refused = service_accounts(client, batch).await?;
         }
         Change::AddGroupMember { group, .. } | Change::RemoveGroupMember { group, .. } => {
-            return group_members(client, group, batch).await;
+            acted.refused = group_members(client, group, batch).await?;
         }
         Change::AddMember { portfolio, terms, .. } => {
-            return members(client, portfolio, terms, batch).await;
+            acted.refused = members(client, portfolio, terms, batch).await?;
         }
         Change::CreatePortfolio { .. }
         | Change::UpdatePortfolio(..)
         | Change::DeletePortfolio { .. }
         | Change::UpdateSettings(..)
         | Change::UpdateMember { .. }
-        | Change::RemoveMember { .. } => on_portfolio(client, first).await?,
+        | Change::RemoveMember { .. } => {
+            let asked = on_portfolio(client, first).await?;
+            acted.waiting.extend(asked.as_ref().map(waits));
+        }
         Change::AddAffiliation(_)
         | Change::RemoveAffiliation(_)
         | Change::SetFunctionCeiling { .. }
         | Change::DeleteFunctionCeiling(_) => on_function(client, first).await?,
         _ => on_directory(client, first).await?,
     }
-    Ok(Vec::new())
+    Ok(acted)
+}
+
+/// What a pending request means for the plan.
+pub(super) fn waits(request: &v1::PrivacyRequest) -> String {
+    let v1::PrivacyRequest { id, portfolio, .. } = request;
+    let visibility = visibility_text(request.to_visibility);
+    format!(
+        "portfolio {portfolio}: visibility {visibility} waits for an administrator's approval \
+         (privacy request {id})"
+    )
 }
 
 async fn on_directory(client: &Client, change: &Change) -> Result<(), CallError> {
@@ -130,7 +158,11 @@ async fn on_directory(client: &Client, change: &Change) -> Result<(), CallError>
     Ok(())
 }
 
-async fn on_portfolio(client: &Client, change: &Change) -> Result<(), CallError> {
+/// Makes the change; the request, where a visibility has to be approved first.
+async fn on_portfolio(
+    client: &Client,
+    change: &Change,
+) -> Result<Option<v1::PrivacyRequest>, CallError> {
     let request_id = request_id();
     match change {
         Change::CreatePortfolio { portfolio, organization_access_role } => {
@@ -139,7 +171,7 @@ async fn on_portfolio(client: &Client, change: &Change) -> Result<(), CallError>
                 portfolio: Some(portfolio.clone()),
                 organization_access_role: organization_access_role.clone(),
             };
-            client.create_portfolio(request).await?;
+            return Ok(client.create_portfolio(request).await?.privacy_request);
         }
         Change::UpdatePortfolio(portfolio, was) => {
             let update_mask =
@@ -156,7 +188,8 @@ async fn on_portfolio(client: &Client, change: &Change) -> Result<(), CallError>
             client.delete_portfolio(request).await?;
         }
         Change::UpdateSettings(settings, was) => {
-            client.update_access_settings(settings_request(settings, was)).await?;
+            let request = settings_request(settings, was);
+            return Ok(client.update_access_settings(request).await?.privacy_request);
         }
         Change::UpdateMember { portfolio, subject, terms, etag, .. } => {
             let request = update_request(portfolio, subject, terms, etag);
@@ -171,7 +204,7 @@ async fn on_portfolio(client: &Client, change: &Change) -> Result<(), CallError>
         // The others are no portfolio's.
         _ => {}
     }
-    Ok(())
+    Ok(None)
 }
 
 async fn on_function(client: &Client, change: &Change) -> Result<(), CallError> {
@@ -330,6 +363,7 @@ fn organization_mask(was: &Differences) -> prost_types::FieldMask {
         ("outsider site role", "outsider_site_role"),
         ("partner organizations", "partner_organizations"),
         ("externals join", "externals_join"),
+        ("privacy approval", "privacy_approval"),
     ];
     mask(was, &fields)
 }

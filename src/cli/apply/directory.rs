@@ -24,6 +24,7 @@ pub(super) fn organization(entry: &Organization, present: &Present, plan: &mut P
             outsider_site_role: entry.outsider_site_role.map(site_role_message).unwrap_or_default(),
             partner_organizations: partners(entry).unwrap_or_default(),
             externals_join: entry.externals_join.map(externals_join_message).unwrap_or_default(),
+            privacy_approval: entry.privacy_approval.unwrap_or_default(),
             ..new.clone()
         }));
         return administrators(entry, &new, plan);
@@ -47,6 +48,8 @@ pub(super) fn organization(entry: &Organization, present: &Present, plan: &mut P
     note(&mut was, "partner organizations", &old, new_partners.as_deref());
     let old = externals_join_text(found.externals_join);
     note(&mut was, "externals join", old, entry.externals_join.map(ExternalsJoin::as_str));
+    let old = on_or_off(found.privacy_approval);
+    note(&mut was, "privacy approval", old, entry.privacy_approval.map(on_or_off));
     let mut found = found.clone();
     if !was.is_empty() {
         let changed = v1::Organization {
@@ -60,6 +63,7 @@ pub(super) fn organization(entry: &Organization, present: &Present, plan: &mut P
             externals_join: entry
                 .externals_join
                 .map_or(found.externals_join, externals_join_message),
+            privacy_approval: entry.privacy_approval.unwrap_or(found.privacy_approval),
             ..found.clone()
         };
         plan.changes.push(Change::UpdateOrganization(changed, was));
@@ -251,6 +255,11 @@ fn site_role_message(role: SiteRole) -> i32 {
         SiteRole::Guest => v1::SiteRole::Guest,
     };
     role as i32
+}
+
+/// A switch, as a plan shows it.
+fn on_or_off(switch: bool) -> &'static str {
+    if switch { "on" } else { "off" }
 }
 
 /// How externals join, as the wire has it.

@@ -60,6 +60,9 @@ pub(crate) struct Organization {
     pub partner_organizations: Option<Vec<OrganizationId>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub externals_join: Option<ExternalsJoin>,
+    /// Whether changes of visibility wait for an administrator's approval (VIS-7).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub privacy_approval: Option<bool>,
 }
 
 /// Whether a user or a service account may do anything at all (DIR-1).

@@ -8,7 +8,7 @@ use clap::Args;
 use clap::builder::BoolishValueParser;
 use serde_json::json;
 
-use self::act::Refused;
+use self::act::{Acted, Refused};
 use self::change::{Action, Change, Kind};
 use self::file::File;
 use self::plan::{OwnerIs, Plan};
@@ -64,8 +64,8 @@ Examples:
   portcullis export acme > acme.yaml    # what is there, as such a file
   portcullis apply acme.yaml --prune    # and nothing else
 
-Status 0: everything is as the file says. 2: something is not; what was done stays, and applying
-the file again does the rest.";
+Status 0: everything is as the file says, or waits for an administrator's approval. 2: something is
+not; what was done stays, and applying the file again does the rest.";
 
 /// Reads the file, plans, tells, acts.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -76,7 +76,8 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         Some(Subject::User(_)) => OwnerIs::TheActor,
         _ => OwnerIs::Required,
     };
-    let plan = plan(&client, &file, owner, arguments.prune).await?;
+    let actor = arguments.client.actor.as_ref();
+    let plan = plan(&client, &file, (actor, owner), arguments.prune).await?;
     let json = arguments.client.json;
     if !json {
         print_plan(&file, &plan, arguments.dry_run);
@@ -84,20 +85,22 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if !arguments.dry_run && !arguments.yes {
         confirm(&plan)?;
     }
-    let refused = match arguments.dry_run {
-        true => Vec::new(),
+    let acted = match arguments.dry_run {
+        true => Acted::default(),
         false => act(&client, &plan).await?,
     };
+    let refused = &acted.refused;
     if json {
-        print_json(&plan, arguments.dry_run, &refused);
+        print_json(&plan, arguments.dry_run, &acted);
     } else if !arguments.dry_run && !plan.changes.is_empty() {
         let done = plan.changes.len() - refused.len();
         output::line(output::verdict(
             refused.is_empty(),
             &format!("{done} change{} made", if done == 1 { "" } else { "s" }),
         ));
+        acted.waiting.iter().for_each(output::remark);
     }
-    told(&refused)?;
+    told(refused)?;
     Ok(Outcome::Yes)
 }
 
@@ -124,13 +127,18 @@ fn confirm(plan: &Plan) -> Result<(), Failure> {
 /// Makes the server hold what a built-in file says, without a word; returns the number of changes.
 pub(crate) async fn load(client: &Client, name: &str, content: &str) -> Result<usize, Failure> {
     let file = File::parse(name, content)?;
-    let plan = plan(client, &file, OwnerIs::Required, false).await?;
-    told(&act(client, &plan).await?)?;
+    let plan = plan(client, &file, (None, OwnerIs::Required), false).await?;
+    told(&act(client, &plan).await?.refused)?;
     Ok(plan.changes.len())
 }
 
-async fn plan(client: &Client, file: &File, owner: OwnerIs, prune: bool) -> Result<Plan, Failure> {
-    let present = Present::read(client, file).await?;
+async fn plan(
+    client: &Client,
+    file: &File,
+    (actor, owner): (Option<&Subject>, OwnerIs),
+    prune: bool,
+) -> Result<Plan, Failure> {
+    let present = Present::read(client, file, actor).await?;
     // This machine's clock decides only which ends in the file have passed.
     let mut plan = plan::diff(file, &present, owner, Clock::system().read().wall);
     let organization = file.organization.id.as_str();
@@ -147,7 +155,7 @@ async fn plan(client: &Client, file: &File, owner: OwnerIs, prune: bool) -> Resu
     }
 }
 
-async fn act(client: &Client, plan: &Plan) -> Result<Vec<Refused>, Failure> {
+async fn act(client: &Client, plan: &Plan) -> Result<Acted, Failure> {
     let bar = output::progress("applying", plan.changes.len());
     let acted = act::act(client, &plan.changes, &bar).await;
     bar.finish_and_clear();
@@ -189,7 +197,8 @@ fn print_plan(file: &File, plan: &Plan, dry_run: bool) {
     }
 }
 
-fn print_json(plan: &Plan, dry_run: bool, refused: &[Refused]) {
+fn print_json(plan: &Plan, dry_run: bool, acted: &Acted) {
+    let Acted { refused, waiting } = acted;
     let change = |change: &Change| {
         let action = change.action().as_str();
         let text = change.to_string();
@@ -201,6 +210,7 @@ fn print_json(plan: &Plan, dry_run: bool, refused: &[Refused]) {
         "dry_run": dry_run,
         "changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
         "refused": refused.iter().map(refusal).collect::<Vec<_>>(),
+        "waiting": waiting,
         "notes": plan.notes,
     }));
 }

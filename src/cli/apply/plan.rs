@@ -1,6 +1,7 @@
 //! What has to be done so that the server holds what the file says. Pure: compares, calls nobody.
 //! What is only on the server is left alone; see `prune`.
 
+use super::act::waits;
 use super::change::{Action, Change, Differences, Kind, visibility_text};
 use super::directory;
 use super::file::{File, Portfolio};
@@ -46,7 +47,10 @@ pub(super) fn diff(file: &File, present: &Present, owner: OwnerIs, now: Timestam
     }
     for entry in file.portfolios() {
         match present.portfolios.get(entry.id.as_str()) {
-            Some(found) => changed_portfolio(entry, file, found, &mut plan),
+            Some(found) => {
+                let waiting = found.pending.as_ref().filter(|_| present.asks);
+                changed_portfolio(entry, file, found, waiting, &mut plan);
+            }
             None => new_portfolio(entry, file, owner, &mut plan),
         }
         let found = present.portfolios.get(entry.id.as_str());
@@ -115,7 +119,13 @@ fn new_portfolio(entry: &Portfolio, file: &File, owner: OwnerIs, plan: &mut Plan
     });
 }
 
-fn changed_portfolio(entry: &Portfolio, file: &File, found: &PresentPortfolio, plan: &mut Plan) {
+fn changed_portfolio(
+    entry: &Portfolio,
+    file: &File,
+    found: &PresentPortfolio,
+    waiting: Option<&v1::PrivacyRequest>,
+    plan: &mut Plan,
+) {
     let PresentPortfolio { portfolio, settings, .. } = found;
     let mut fixed = Differences::default();
     fixed.note("organization", &portfolio.organization, file.organization.id.as_str());
@@ -134,12 +144,24 @@ fn changed_portfolio(entry: &Portfolio, file: &File, found: &PresentPortfolio, p
         };
         plan.changes.push(Change::UpdatePortfolio(changed, was));
     }
-    changed_settings(entry, settings, plan);
+    changed_settings(entry, settings, waiting, plan);
 }
 
-fn changed_settings(entry: &Portfolio, settings: &v1::AccessSettings, plan: &mut Plan) {
+/// A visibility that the administrators have been asked for is not asked for again (VIS-7).
+fn changed_settings(
+    entry: &Portfolio,
+    settings: &v1::AccessSettings,
+    waiting: Option<&v1::PrivacyRequest>,
+    plan: &mut Plan,
+) {
     let mut was = Differences::default();
-    let visibility = entry.visibility.map(|visibility| visibility_message(visibility) as i32);
+    let mut visibility = entry.visibility.map(|visibility| visibility_message(visibility) as i32);
+    let differs = visibility.is_some_and(|wanted| wanted != settings.visibility);
+    let asked = |request: &&v1::PrivacyRequest| visibility == Some(request.to_visibility);
+    if let Some(request) = waiting.filter(asked).filter(|_| differs) {
+        plan.notes.push(waits(request));
+        visibility = None;
+    }
     let old = visibility_text(settings.visibility);
     note(&mut was, "visibility", old, visibility.map(visibility_text));
     let role = entry.organization_access_role.as_ref().map(RoleKey::as_str);

@@ -32,6 +32,8 @@ pub(super) struct Present {
     pub service_accounts: HashMap<String, v1::ServiceAccount>,
     pub groups: HashMap<String, PresentGroup>,
     pub portfolios: HashMap<String, PresentPortfolio>,
+    /// Whether what the actor changes of a visibility is asked of the administrators (VIS-7).
+    pub asks: bool,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +46,8 @@ pub(super) struct PresentGroup {
 pub(super) struct PresentPortfolio {
     pub portfolio: v1::Portfolio,
     pub settings: v1::AccessSettings,
+    /// The change of visibility that waits for approval.
+    pub pending: Option<v1::PrivacyRequest>,
     /// Those of the file's subjects that are or were members.
     pub members: HashMap<Subject, v1::Member>,
 }
@@ -76,7 +80,11 @@ impl Present {
     ///
     /// # Errors
     /// Anything but *not found*.
-    pub async fn read(client: &Client, file: &File) -> Result<Self, CallError> {
+    pub async fn read(
+        client: &Client,
+        file: &File,
+        actor: Option<&Subject>,
+    ) -> Result<Self, CallError> {
         let named = Named::of(file);
         let homes = file.users().iter().filter_map(|user| user.home_organization.as_ref());
         let organizations: BTreeSet<_> =
@@ -105,6 +113,7 @@ impl Present {
         let mut portfolios = found_by_id(futures::stream::iter(found), &bar).await?;
         read_members(client, file, &mut portfolios, &bar).await?;
         bar.finish_and_clear();
+        let asks = organizations.get(ours).is_some_and(|found| asks(file, found, actor));
         Ok(Self {
             organizations,
             users,
@@ -114,6 +123,7 @@ impl Present {
             service_accounts,
             groups,
             portfolios,
+            asks,
         })
     }
 }
@@ -142,6 +152,14 @@ async fn function_ceilings(
     }
     let found = inventory::function_ceilings(client, ours).await?;
     Ok(found.into_iter().map(|it| ((it.function, it.portfolio_type), it.role)).collect())
+}
+
+/// The system and administrators set a visibility at once (VIS-7).
+fn asks(file: &File, found: &v1::Organization, actor: Option<&Subject>) -> bool {
+    let Some(actor) = actor else { return false };
+    let approved = file.organization.privacy_approval.unwrap_or(found.privacy_approval);
+    let administers = |id: &String| matches!(actor, Subject::User(user) if user.as_str() == id);
+    approved && !found.administrators.iter().any(administers)
 }
 
 /// Takes the answers apart: the users, and what they are in this organization.
@@ -215,6 +233,7 @@ async fn portfolio(
     let found = PresentPortfolio {
         portfolio: found.portfolio.unwrap_or_default(),
         settings: settings.access_settings.unwrap_or_default(),
+        pending: settings.privacy_request,
         members: HashMap::new(),
     };
     Ok(Some((id.to_owned(), found)))

@@ -89,7 +89,9 @@ fn apply(change: Change, present: &mut Present) {
             };
             let id = portfolio.id.clone();
             let members = HashMap::new();
-            present.portfolios.insert(id, PresentPortfolio { portfolio, settings, members });
+            present
+                .portfolios
+                .insert(id, PresentPortfolio { portfolio, settings, members, pending: None });
         }
         Change::AddMember { portfolio, subject, terms } => {
             let start = terms.start.or(text::parse_time(NOW).ok());
@@ -217,7 +219,11 @@ fn differences_are_told_with_old_and_new() {
 fn the_organization_and_names_of_portfolios_can_change() {
     let present = applied(&plan(&file(&[]), &Present::default(), NOW));
     let changed = file(&[
-        ("Acme}", "Acme Ltd, default_visibility: open, administrators: [bob]}"),
+        (
+            "Acme}",
+            "Acme Ltd, default_visibility: open, administrators: [bob], \
+                   privacy_approval: true}",
+        ),
         ("owner: ann", "owner: ann\n    display_name: Zeus\n    type: roadmap"),
         ("home_organization: acme", "home_organization: acme, site_role: viewer"),
     ]);
@@ -225,7 +231,7 @@ fn the_organization_and_names_of_portfolios_can_change() {
         lines(&changed, &present),
         [
             "~ organization acme: display name Acme -> Acme Ltd, \
-             default visibility none -> open",
+             default visibility none -> open, privacy approval off -> on",
             "~ user ann: site role none -> viewer",
             "+ organization acme: administrators none -> bob",
             "~ portfolio apollo: display name apollo -> Zeus, type none -> roadmap",
@@ -264,6 +270,28 @@ fn dir_3_mem_10_functions_and_their_ceilings_are_made_once_and_told() {
             "+ user bob: affiliation tutor",
         ]
     );
+}
+
+#[test]
+fn vis_7_what_waits_for_approval_is_noted_and_not_asked_for_again() {
+    let mut present = applied(&plan(&file(&[]), &Present::default(), NOW));
+    apollo(&mut present).settings.visibility = v1::Visibility::Private.into();
+    apollo(&mut present).pending = Some(v1::PrivacyRequest {
+        id: "r1".to_owned(),
+        portfolio: "apollo".to_owned(),
+        to_visibility: v1::Visibility::Open.into(),
+        ..v1::PrivacyRequest::default()
+    });
+    let at_once = ["~ portfolio apollo: visibility private -> open"];
+    assert_eq!(lines(&file(&[]), &present), at_once, "an administrator need not wait");
+    present.asks = true;
+    let waiting = plan(&file(&[]), &present, NOW);
+    assert!(waiting.changes.is_empty(), "{:?}", waiting.changes);
+    let note = "portfolio apollo: visibility open waits for an administrator's approval (privacy \
+                request r1)";
+    assert_eq!(waiting.notes, [note]);
+    let other = file(&[("visibility: open", "visibility: restricted")]);
+    assert_eq!(lines(&other, &present), ["~ portfolio apollo: visibility private -> restricted"]);
 }
 
 #[test]

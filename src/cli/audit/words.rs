@@ -264,6 +264,10 @@ mod tests {
         let (old, new) = (json!({ "deactivated": false }), json!({ "deactivated": true }));
         let expected = "user apollo: deactivated false -> true";
         assert_eq!(told("user.deactivated", &old, &new), expected);
+        let old = json!({ "state": "pending", "reason": "" });
+        let new = json!({ "state": "rejected", "reason": "no" });
+        let expected = "privacy request apollo: reason none -> no, state pending -> rejected";
+        assert_eq!(told("privacy_request.rejected", &old, &new), expected);
         assert_eq!(told("something.new", &Value::Null, &Value::Null), "something apollo");
     }
 

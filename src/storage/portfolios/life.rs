@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::change;
 use crate::domain::UserId;
 use crate::domain::portfolio::{Portfolio, PortfolioState};
+use crate::domain::privacy_request::PrivacyRequestState;
 use crate::storage::schema::{grants, portfolios};
 use crate::storage::{Failure, Scope, Write, timestamps};
 
@@ -72,7 +73,8 @@ impl Write {
         Ok(after)
     }
 
-    /// Deletes a portfolio for good: its grants end, the row and the audit trail stay (VIS-9).
+    /// Deletes a portfolio for good: its grants end, what waits for approval is closed (VIS-7), the
+    /// row and the audit trail stay (VIS-9).
     ///
     /// # Errors
     /// As [`Write::insert_portfolio`].
@@ -103,6 +105,9 @@ impl Write {
         let ended: Vec<Value> = ended.into_iter().map(grant).collect();
         let was = json!({ "portfolio": before, "grants": ended });
         self.record(change("portfolio.deleted", before, was, Value::Null));
+        if let Some(pending) = self.pending_privacy_request(&before.id).await? {
+            self.end_privacy_request(&pending, PrivacyRequestState::Closed, "").await?;
+        }
         Ok(after)
     }
 }

@@ -119,6 +119,7 @@ impl Write {
         self.revoke_all(&subject).await?;
         self.end_memberships(&user.id).await?;
         self.end_affiliations(&user.id).await?;
+        self.forget_requester(&subject).await?;
         let pairs: Vec<_> = organizations.into_iter().map(|id| (id, user.id.clone())).collect();
         self.end_standings(&pairs).await?;
         diesel::delete(users::table.find(user.id.as_str())).execute(self.connection()).await?;

@@ -289,6 +289,7 @@ async fn perform(write: &mut Write, step: &Step<'_>) -> Result<(), Failure> {
                 outsider_site_role: SiteRole::Guest,
                 partner_organizations: Vec::new(),
                 externals_join: ExternalsJoin::default(),
+                privacy_approval: false,
                 version: 1,
             };
             let roles = Preset::InitiativePlanning.roles();
