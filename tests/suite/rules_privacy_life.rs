@@ -54,7 +54,7 @@ async fn vis_7_vis_8_approval_waits_while_the_portfolio_is_archived() {
     assert_eq!(pending(&ann).await, Some(asked.clone()));
     for reader in [&ann, &ada] {
         let listed = reader.settings().list_privacy_requests(about_roadmap()).await.unwrap();
-        assert_eq!(listed.into_inner().privacy_requests, [asked.clone()]);
+        assert_eq!(listed.into_inner().privacy_requests, std::slice::from_ref(&asked));
     }
     ann.restore("roadmap").await.unwrap();
     let (approved, _) = ada.approve(&asked.id).await.unwrap();
