@@ -22,6 +22,7 @@ pub mod portfolios;
 mod queue;
 mod read;
 mod request_outcomes;
+mod role_uses;
 pub mod roles;
 pub mod schema;
 mod search;
