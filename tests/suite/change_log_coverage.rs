@@ -13,10 +13,10 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Jsonb, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use portcullis::app::{
-    AddMembers, App, ArchivePortfolio, CreatePortfolio, CreateRole, DeletePortfolio, DeleteRole, End,
-    GroupMemberOutcome, NewOrganization, RegisterPermission, RemoveMember, RestorePortfolio, RoleCell,
-    TransferOwnership, UpdateAccessSettings, UpdateMember, UpdateOrganization, UpdatePortfolio,
-    UpdateRole, UpsertGroup, UpsertServiceAccount, UpsertUser,
+    AddMembers, App, ArchivePortfolio, CreatePortfolio, CreateRole, DeletePortfolio, DeleteRole,
+    End, GroupMemberOutcome, NewOrganization, RegisterPermission, RemoveMember, RestorePortfolio,
+    RoleCell, TransferOwnership, UpdateAccessSettings, UpdateMember, UpdateOrganization,
+    UpdatePortfolio, UpdateRole, UpsertGroup, UpsertServiceAccount, UpsertUser,
 };
 use portcullis::cache::{self, Cache};
 use portcullis::clock::Clock;
@@ -579,6 +579,13 @@ async fn write_roles(app: &App) {
         end: End::Never,
     };
     app.add_members(&request(), &members).await.expect("add_members");
+    let ceiling = FunctionCeiling {
+        organization: id("acme"),
+        function: id("writer"),
+        portfolio_type: String::new(),
+        role: id("scribe"),
+    };
+    app.set_function_ceiling(&request(), &ceiling).await.expect("set_function_ceiling");
     let renamed = UpdateRole {
         organization: id("acme"),
         key: id("scribe"),
@@ -598,7 +605,8 @@ async fn write_roles(app: &App) {
         etag: None,
     };
     let moved = app.delete_role(&request(), &delete).await.expect("delete_role").value.moved;
-    assert_eq!((moved.grants, moved.organization_access_roles), (1, 1));
+    let counts = (moved.grants, moved.organization_access_roles, moved.function_ceilings);
+    assert_eq!(counts, (1, 1, 1));
     app.create_role(&request(), &create).await.expect("create_role");
 }
 

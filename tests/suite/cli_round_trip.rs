@@ -54,7 +54,7 @@ fn generated() -> String {
          visitor@far.example, affiliations: [assessor]}}\nservice_accounts:\n  \
          - {{id: s0}}\n  - {{id: s1, status: deactivated}}\ngroups:\n{groups}portfolios:\n\
          {portfolios}function_ceilings:\n  - {{function: tutor, role: viewer}}\n  \
-         - {{function: tutor, portfolio_type: plan, role: assessor}}\n"
+         - {{function: tutor, portfolio_type: plan, role: scribe}}\n"
     )
 }
 

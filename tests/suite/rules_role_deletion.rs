@@ -52,6 +52,13 @@ async fn rol_6_a_role_that_nothing_uses_is_deleted() {
     let ann = server.acting("user:ann");
     assert_eq!(refusal(ann.add_member("roadmap", "user:bea", "scribe").await), gone);
     assert_eq!(refusal(ann.set_access_role("roadmap", "scribe").await), gone);
+    let ceiling = v1::SetFunctionCeilingRequest {
+        organization: "acme".to_owned(),
+        function: "tutor".to_owned(),
+        role: "scribe".to_owned(),
+        ..Default::default()
+    };
+    assert_eq!(refusal(ada.directory().set_function_ceiling(ceiling).await), gone);
     let request = v1::ListRolesRequest { organization: "acme".to_owned(), ..Default::default() };
     let listed = ada.roles().list_roles(request).await.unwrap().into_inner().roles;
     assert!(listed.iter().all(|role| role.key != "scribe"));
@@ -157,6 +164,69 @@ async fn rol_6_with_a_replacement_everything_moves_at_once_on_every_replica() {
             "role.deleted scribe -",
         ]
     );
+}
+
+#[tokio::test]
+async fn rol_6_ceilings_of_functions_are_uses_and_move_too() {
+    let server = server().await;
+    let (ada, system) = (server.acting("user:ada"), server.system());
+    system.set_ceiling("acme", "tutor", "", "scribe").await;
+    system.set_ceiling("acme", "coach", "plan", "scribe").await;
+    system.set_ceiling("acme", "coach", "", "viewer").await;
+    let written = log(&server).await;
+    let status = ada.delete_role("scribe", "").await.unwrap_err();
+    assert_eq!(uses(&status), ("0".to_owned(), "0".to_owned()));
+    let details = status.get_error_details();
+    assert_eq!(details.error_info().unwrap().metadata["function_ceilings"], "2");
+    assert!(status.message().contains("by 2 ceilings of functions"), "{status:?}");
+    assert_eq!(log(&server).await, written, "nothing was written");
+
+    // No openness gives what a ceiling names: a manager's role will do.
+    let deleted = ada.delete_role("scribe", "manager").await.unwrap();
+    assert_eq!(deleted.moved_function_ceilings, 2);
+    assert_eq!((deleted.moved_grants, deleted.moved_organization_access_roles), (0, 0));
+    let request =
+        v1::ListFunctionCeilingsRequest { organization: "acme".to_owned(), ..Default::default() };
+    let listed = ada.directory().list_function_ceilings(request).await.unwrap().into_inner();
+    let ceilings = listed.function_ceilings.iter();
+    let ceilings: Vec<_> = ceilings
+        .map(|it| (it.function.as_str(), it.portfolio_type.as_str(), it.role.as_str()))
+        .collect();
+    let expected =
+        [("coach", "", "viewer"), ("coach", "plan", "manager"), ("tutor", "", "manager")];
+    assert_eq!(ceilings, expected);
+    let trail = "SELECT what || ' ' || object || ' ' || coalesce(before->>'role', '-')
+                     || ' ' || coalesce(after->>'role', '-') FROM change_log
+                 WHERE request_id = (SELECT request_id FROM change_log WHERE what = 'role.deleted')
+                 ORDER BY sequence";
+    let expected = [
+        "function_ceiling.set coach scribe manager",
+        "function_ceiling.set tutor scribe manager",
+        "role.deleted scribe - -",
+    ];
+    assert_eq!(texts(&server.database.url, trail).await, expected);
+}
+
+#[tokio::test]
+async fn rol_6_vis_8_what_is_archived_uses_a_role_and_moves_too() {
+    let server = server().await;
+    let (ada, ann) = (server.acting("user:ada"), server.acting("user:ann"));
+    ann.add_member("roadmap", "user:bea", "scribe").await.unwrap();
+    ann.set_access_role("roadmap", "scribe").await.unwrap();
+    let request =
+        v1::ArchivePortfolioRequest { portfolio: "roadmap".to_owned(), ..Default::default() };
+    ann.portfolios().archive_portfolio(request).await.unwrap();
+    assert_eq!(
+        uses(&ada.delete_role("scribe", "").await.unwrap_err()),
+        ("1".to_owned(), "1".to_owned())
+    );
+    let deleted = ada.delete_role("scribe", "scout").await.unwrap();
+    assert_eq!((deleted.moved_grants, deleted.moved_organization_access_roles), (1, 1));
+    let request =
+        v1::RestorePortfolioRequest { portfolio: "roadmap".to_owned(), ..Default::default() };
+    ann.portfolios().restore_portfolio(request).await.unwrap();
+    assert!(server.allows("user:bea", "portfolio.view", "roadmap").await);
+    assert!(!server.allows("user:bea", "comment.create", "roadmap").await);
 }
 
 #[tokio::test]

@@ -101,6 +101,14 @@ fn a_role_must_exist_and_be_fit_for_an_organization() {
     let expected = "`portfolios[0].grants[1].role`: there is no role `editor`; accepted: \
                     `assessor`, `contributor`, `manager`, `viewer`";
     assert_eq!(conflict(&editor, &present), expected);
+    let ceiling = |role: &str| {
+        let ceilings =
+            format!("function_ceilings: [{{function: tutor, role: {role}}}]\nportfolios:");
+        file(&[("portfolios:", ceilings.as_str())])
+    };
+    let told = conflict(&ceiling("editor"), &present);
+    assert!(told.starts_with("`function_ceilings[0].role`: there is no role `editor`"), "{told}");
+    assert_eq!(plan(&ceiling("manager"), &present, NOW).conflicts, [""; 0]);
     let openly = |role: &str| {
         let role = format!("organization_access_role: {role}");
         file(&[("organization_access_role: contributor", role.as_str())])
