@@ -155,11 +155,15 @@ pub(super) fn instant(at: Option<Timestamp>, now: Timestamp) -> Result<Timestamp
 }
 
 pub(super) fn unknown_permission(name: &str, nearest: Option<&str>) -> Refusal {
+    unknown_permission_at("permission", name, nearest)
+}
+
+/// The same of a name in another field of the request.
+pub(super) fn unknown_permission_at(field: &str, name: &str, nearest: Option<&str>) -> Refusal {
     let hint = nearest.map_or_else(String::new, |nearest| format!("; did you mean `{nearest}`?"));
     let description = format!("names `{name}`, which is not in the permission catalogue{hint}");
     let reason = Reason::PermissionNameUnknown;
-    let refusal =
-        Refusal::field_because(reason, "permission", description).with("permission", name);
+    let refusal = Refusal::field_because(reason, field, description).with("permission", name);
     match nearest {
         Some(nearest) => refusal.with("nearest", nearest),
         None => refusal,

@@ -1,6 +1,7 @@
 use super::authorize::require_organization;
 use super::reach::require_administrator;
-use super::{Answer, App, Context, Error, roles};
+use super::roles::require_role;
+use super::{Answer, App, Context, Error};
 use crate::domain::function::{FunctionCeiling, FunctionCeilingFilter};
 use crate::domain::page::{Listed, Page};
 use crate::domain::refusal::{Reason, Refusal};
@@ -37,9 +38,7 @@ impl App {
         let scope = Scope::Organization(organization.clone());
         self.write(context, [scope], async |write| {
             require_administrator(write, organization).await?;
-            if write.role_name(organization, role).await?.is_none() {
-                return Err(roles::not_found(organization, role).into());
-            }
+            require_role(write, organization, role).await?;
             let before = write.function_ceiling(organization, function, portfolio_type).await?;
             if before.as_ref() != Some(role) {
                 write.set_function_ceiling(before, ceiling).await?;

@@ -7,9 +7,12 @@ use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::caller::{Actor, Principal};
 use crate::domain::membership::{Grant, GrantSource};
-use crate::domain::permission::{PORTFOLIO_DELETE, PORTFOLIO_MANAGE_SETTINGS, PORTFOLIO_UPDATE};
+use crate::domain::permission::{
+    PORTFOLIO_DELETE, PORTFOLIO_MANAGE_SETTINGS, PORTFOLIO_UPDATE, PermissionName,
+};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::role::MANAGER;
 use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, UserId};
 use crate::policy;
 use crate::storage::facts::Question;
@@ -168,8 +171,11 @@ async fn create(
     authorize_creation(write, &scene, &principal).await?;
     require_owner(write, &scene, &owner).await?;
     let default_role = organization.preset.organization_access_role();
-    let role = request.organization_access_role.clone().unwrap_or(default_role);
+    let role = request.organization_access_role.as_ref().unwrap_or(&default_role).clone();
     require_openness_role(&scene, &role)?;
+    if request.organization_access_role.is_some() && role != default_role {
+        require_within_managers(write, &scene, actor, &role)?;
+    }
     let wanted = request.visibility.unwrap_or(organization.default_visibility);
     let asked = wanted != Visibility::Private && awaits_approval(write, &scene).await?;
     let portfolio = Portfolio {
@@ -274,6 +280,30 @@ pub(super) fn require_openness_role(scene: &Scene, role: &RoleKey) -> Result<(),
     Err(Refusal::new(Reason::OrganizationRoleForbidden, message)
         .with("role", role)
         .with("permissions", managing))
+}
+
+/// The ceiling of who creates a portfolio (ROL-7): what its first manager will hold there.
+/// Administrators are excepted, and so is the system.
+fn require_within_managers(
+    write: &mut Write,
+    scene: &Scene,
+    actor: &Actor,
+    role: &RoleKey,
+) -> Result<(), Refusal> {
+    let Some(actor) = actor.subject() else { return Ok(()) };
+    let holdings = |role: &str| policy::role_holdings(&scene.global, &scene.snapshot, role);
+    let given = holdings(role.as_str()).unwrap_or_default();
+    let Err(excess) = holdings(MANAGER).unwrap_or_default().covers(given.table()) else {
+        return Ok(());
+    };
+    if policy::is_administrator(&scene.global, &scene.snapshot, &actor) {
+        write.note_administrator();
+        return Ok(());
+    }
+    let excess: Vec<&str> = excess.iter().map(PermissionName::as_str).collect();
+    let excess = excess.join(", ");
+    let message = format!("the role `{role}` holds more than a manager does: {excess}");
+    Err(Refusal::new(Reason::RoleAboveOwn, message).with("permissions", excess).with("role", role))
 }
 
 /// No role of this key in the portfolio's organization.

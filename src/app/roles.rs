@@ -1,18 +1,20 @@
+use serde::{Deserialize, Serialize};
+
 use super::authorize::{Scene, require_organization};
 use super::{Answer, App, Context, Error};
 use crate::domain::caller::Principal;
-use crate::domain::directory::Organization;
 use crate::domain::page::{Listed, Page};
 use crate::domain::permission::{Effect, MAX_CATALOG_ENTRIES, Permission, PermissionName};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::Role;
-use crate::domain::{OrganizationId, RoleKey};
+use crate::domain::{OrganizationId, RoleKey, Timestamp};
 use crate::policy;
 use crate::storage::facts::Question;
-use crate::storage::{Failure, Read, Scope, Write, WriteContext};
+use crate::storage::roles::RoleEntry;
+use crate::storage::{Failure, Scope, Transaction, Write, WriteContext};
 
 /// A role as clients see it: with what it holds implicitly too.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OrganizationRole {
     /// Whose role it is.
     pub organization: OrganizationId,
@@ -48,10 +50,10 @@ impl App {
     ) -> Result<Answer<OrganizationRole>, Error> {
         self.read(context, async |read| {
             let organization = require_organization(read, &context.principal, organization).await?;
-            let name = read.role_name(&organization.id, key).await?;
-            let name = name.ok_or_else(|| not_found(&organization.id, key))?;
-            let scene = scene(read, &organization.id).await?;
-            Ok(role(&scene, &organization, key.clone(), name))
+            let entry = require_role(read, &organization.id, key).await?;
+            let now = read.heads().now;
+            let scene = scene(read, &organization.id, now).await?;
+            Ok(role(&scene, &organization.id, entry))
         })
         .await
     }
@@ -69,8 +71,9 @@ impl App {
         self.read(context, async |read| {
             let organization = require_organization(read, &context.principal, organization).await?;
             let rows = read.roles_of(&organization.id, &page.wider()).await?;
-            let scene = scene(read, &organization.id).await?;
-            let roles = rows.into_iter().map(|(key, name)| role(&scene, &organization, key, name));
+            let now = read.heads().now;
+            let scene = scene(read, &organization.id, now).await?;
+            let roles = rows.into_iter().map(|entry| role(&scene, &organization.id, entry));
             Ok(page.listed(roles.collect(), |role| role.role.key.clone()))
         })
         .await
@@ -156,29 +159,41 @@ fn require_all_organizations(principal: &Principal) -> Result<(), Refusal> {
 }
 
 /// The roles and the catalogue, as decisions look at them.
-async fn scene(read: &mut Read, organization: &OrganizationId) -> Result<Scene, Failure> {
-    let now = read.heads().now;
+pub(super) async fn scene(
+    transaction: &mut Transaction,
+    organization: &OrganizationId,
+    now: Timestamp,
+) -> Result<Scene, Failure> {
     let question = Question { organization, portfolio: None, subjects: &[] };
-    Ok(Scene::load(read, &question, now).await?)
+    Ok(Scene::load(transaction, &question, now).await?)
 }
 
-fn role(
+/// The role, with what it holds implicitly too.
+pub(super) fn role(
     scene: &Scene,
-    organization: &Organization,
-    key: RoleKey,
-    display_name: String,
+    organization: &OrganizationId,
+    entry: RoleEntry,
 ) -> OrganizationRole {
-    let held = policy::role_holdings(&scene.global, &scene.snapshot, key.as_str());
+    let held = policy::role_holdings(&scene.global, &scene.snapshot, entry.key.as_str());
     let table = held.map(|held| held.table().clone()).unwrap_or_default();
     OrganizationRole {
-        organization: organization.id.clone(),
-        built_in: organization.preset.roles().iter().any(|role| role.key == key),
-        role: Role { key, display_name, table },
+        organization: organization.clone(),
+        built_in: Role::is_built_in(&entry.key),
+        role: entry.with(table),
     }
 }
 
-/// The organization has no role of this key.
-pub(super) fn not_found(organization: &OrganizationId, key: &RoleKey) -> Refusal {
+/// What is said of the role, if the organization has it.
+pub(super) async fn require_role(
+    transaction: &mut Transaction,
+    organization: &OrganizationId,
+    key: &RoleKey,
+) -> Result<RoleEntry, Failure> {
+    let found = transaction.role_entry(organization, key).await?;
+    Ok(found.ok_or_else(|| not_found(organization, key))?)
+}
+
+fn not_found(organization: &OrganizationId, key: &RoleKey) -> Refusal {
     let message = format!("the organization `{organization}` has no role `{key}`");
     Refusal::new(Reason::RoleNotFound, message).with("role", key).with("organization", organization)
 }

@@ -11,7 +11,7 @@ use super::inventory::{HeldGroup, HeldPortfolio, Inventory};
 use super::{ClientArguments, Failure, Outcome, output, text};
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::{Email, ExternalsJoin, SiteRole};
-use crate::domain::role::Preset;
+use crate::domain::role::{Preset, Reach, Role, RoleTable};
 use crate::domain::{OrganizationId, Subject};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
@@ -40,9 +40,9 @@ Examples:
   portcullis export acme --json -o acme.json
   portcullis apply acme.yaml               # here or on another server
 
-The file has what decides: people with their status, site role and affiliations, groups, service
-accounts, portfolios, grants that are in force or scheduled, and the ceilings of functions. It has
-no history: nothing that has ended.";
+The file has what decides: roles that are not just the preset's, people with their status, site role
+and affiliations, groups, service accounts, portfolios, grants that are in force or scheduled, and
+the ceilings of functions. It has no history: nothing that has ended.";
 
 /// Reads everything, writes it as YAML, or JSON.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -151,7 +151,7 @@ fn file(inventory: &Inventory, people: &[v1::GetUserResponse]) -> Result<File, S
         users: Some(users),
         service_accounts: Some(accounts.collect::<Result<_, _>>()?),
         groups: Some(groups.collect::<Result<_, _>>()?),
-        _roles: (),
+        roles: Some(roles(organization, &inventory.roles)?).filter(|roles| !roles.is_empty()),
         portfolios: Some(portfolios.collect::<Result<_, _>>()?),
         function_ceilings: Some(ceilings.collect::<Result<_, _>>()?),
     })
@@ -162,7 +162,8 @@ fn organization(found: &v1::Organization) -> Result<file::Organization, String> 
     let outsider = site_role(found.outsider_site_role)?;
     let join = match v1::ExternalsJoin::try_from(found.externals_join) {
         Ok(v1::ExternalsJoin::PartnersAtOnce) => Some(ExternalsJoin::PartnersAtOnce),
-        Ok(v1::ExternalsJoin::AfterAcceptance | v1::ExternalsJoin::Unspecified) => None,
+        Ok(v1::ExternalsJoin::AfterAcceptance) => Some(ExternalsJoin::AfterAcceptance),
+        Ok(v1::ExternalsJoin::Unspecified) => None,
         Err(error) => return Err(strange("way in which externals join", error)),
     };
     let partners = found.partner_organizations.iter().map(|partner| id(partner));
@@ -176,11 +177,48 @@ fn organization(found: &v1::Organization) -> Result<file::Organization, String> 
         preset: Some(preset),
         default_visibility: visibility,
         administrators: Some(administrators.collect::<Result<_, _>>()?),
-        outsider_site_role: outsider.filter(|role| *role != SiteRole::Guest),
+        // What the preset says anyway, and what nobody says, is left out.
+        outsider_site_role: outsider.filter(|role| *role != preset.outsider_site_role()),
         partner_organizations: Some(partners).filter(|partners| !partners.is_empty()),
-        externals_join: join,
+        externals_join: join.filter(|join| *join != preset.externals_join()),
         privacy_approval: Some(true).filter(|_| found.privacy_approval),
     })
+}
+
+/// Roles of the organization's own, and those of the preset's that were changed.
+fn roles(organization: &v1::Organization, found: &[v1::Role]) -> Result<Vec<file::Role>, String> {
+    let preset = Preset::parse(&organization.preset);
+    let brought = preset.map(Preset::roles).unwrap_or_default();
+    let mut roles = Vec::new();
+    for role in found {
+        let entry = file::Role {
+            key: id(&role.key)?,
+            display_name: Some(role.display_name.clone()),
+            description: Some(role.description.clone()).filter(|text| !text.is_empty()),
+            permissions: Some(table(role)?),
+        };
+        let unchanged = brought.iter().any(|it| {
+            let Role { key, display_name, description, table, version: _ } = it;
+            entry.key == *key
+                && role.display_name == *display_name
+                && role.description == *description
+                && entry.permissions.as_ref() == Some(table)
+        });
+        roles.extend((!unchanged).then_some(entry));
+    }
+    Ok(roles)
+}
+
+fn table(role: &v1::Role) -> Result<RoleTable, String> {
+    let cell = |cell: v1::RolePermission| {
+        let name = cell.permission.parse().map_err(|_| strange("permission", &cell.permission))?;
+        match v1::Reach::try_from(cell.reach) {
+            Ok(v1::Reach::Own) => Ok((name, Reach::Own)),
+            Ok(v1::Reach::Any) => Ok((name, Reach::Any)),
+            Ok(v1::Reach::Unspecified) | Err(_) => Err(strange("reach", cell.reach)),
+        }
+    };
+    text::own_permissions(role).into_iter().map(cell).collect()
 }
 
 fn user(person: &v1::GetUserResponse, organization: &str) -> Result<Option<file::User>, String> {

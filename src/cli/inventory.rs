@@ -18,6 +18,7 @@ const PAGE_SIZE: i32 = 1_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Inventory {
     pub organization: v1::Organization,
+    pub roles: Vec<v1::Role>,
     /// Users at home in the organization.
     pub users: Vec<v1::User>,
     /// What users are in the organization, at home there or not.
@@ -51,6 +52,7 @@ impl Inventory {
     pub async fn read(client: &Client, organization: &str) -> Result<Self, CallError> {
         let request = v1::GetOrganizationRequest { organization: organization.to_owned() };
         let found = client.get_organization(request).await?.organization.unwrap_or_default();
+        let roles = roles(client, organization).await?;
         let users = users(client, organization).await?;
         let service_accounts = service_accounts(client, organization).await?;
         let groups = groups(client, organization).await?;
@@ -75,6 +77,7 @@ impl Inventory {
         }
         Ok(Self {
             organization: found,
+            roles,
             users,
             affiliations,
             service_accounts,
@@ -123,6 +126,17 @@ pub(crate) async fn pages<T>(
         }
         token = next;
     }
+}
+
+/// The roles of an organization.
+pub(crate) async fn roles(client: &Client, organization: &str) -> Result<Vec<v1::Role>, CallError> {
+    pages(async |page_token| {
+        let organization = organization.to_owned();
+        let request = v1::ListRolesRequest { organization, page_size: PAGE_SIZE, page_token };
+        let answer = client.list_roles(request).await?;
+        Ok((answer.roles, answer.next_page_token))
+    })
+    .await
 }
 
 async fn users(client: &Client, organization: &str) -> Result<Vec<v1::User>, CallError> {

@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::domain::ids::InvalidId;
+use crate::domain::role::{MANAGER, Preset};
 use crate::domain::{Subject, Timestamp};
 use crate::proto::v1;
 
@@ -43,6 +44,18 @@ pub(crate) fn time_message(instant: Timestamp) -> prost_types::Timestamp {
 pub(crate) fn time_of(message: &prost_types::Timestamp) -> Timestamp {
     let millis = i64::from(message.nanos).div_euclid(1_000_000);
     Timestamp(message.seconds.saturating_mul(1_000)).plus_millis(millis)
+}
+
+/// What a role holds by its table, by name: what services registered a manager holds without that.
+pub(crate) fn own_permissions(role: &v1::Role) -> Vec<v1::RolePermission> {
+    let any = v1::Reach::Any as i32;
+    let ships = |name: &str| Preset::ALL.iter().any(|preset| preset.knows(name));
+    let own = |cell: &&v1::RolePermission| {
+        role.key != MANAGER || cell.reach != any || ships(&cell.permission)
+    };
+    let mut cells: Vec<_> = role.permissions.iter().filter(own).cloned().collect();
+    cells.sort_unstable_by(|a, b| a.permission.cmp(&b.permission));
+    cells
 }
 
 /// The subject as the wire has it.

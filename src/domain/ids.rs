@@ -150,6 +150,12 @@ impl RoleKey {
         Self(super::role::MANAGER.into())
     }
 
+    /// The built-in contributor: what openness gives where boards are planned (ROL-4).
+    #[must_use]
+    pub fn contributor() -> Self {
+        Self(super::role::CONTRIBUTOR.into())
+    }
+
     /// The built-in viewer: what openness gives by default (VIS-3).
     #[must_use]
     pub fn viewer() -> Self {

@@ -12,6 +12,7 @@ pub mod membership;
 pub mod page;
 pub mod permission;
 pub mod portfolio;
+pub mod preset;
 pub mod privacy_request;
 pub mod refusal;
 pub mod revision;

@@ -1,12 +1,16 @@
-//! Roles and presets (ROL-2 to ROL-4).
+//! Roles (ROL-2, ROL-5).
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::access_settings::Visibility;
 use super::ids::RoleKey;
-use super::permission::PermissionName;
+use super::permission::{
+    ACCESS_MANAGE, MEMBERS_INVITE, MEMBERS_REMOVE, MEMBERS_UPDATE, MEMBERS_VIEW, PORTFOLIO_DELETE,
+    PermissionName, REQUESTS_DECIDE,
+};
+
+pub use super::preset::Preset;
 
 /// The key of the role whose unexpiring direct grants keep a portfolio managed (MEM-6).
 pub const MANAGER: &str = "manager";
@@ -16,6 +20,8 @@ pub const CONTRIBUTOR: &str = "contributor";
 pub const VIEWER: &str = "viewer";
 /// The built-in assessor.
 pub const ASSESSOR: &str = "assessor";
+/// The keys of the built-in roles, in the order of a preset's columns.
+pub const BUILT_IN: [&str; 4] = [MANAGER, CONTRIBUTOR, VIEWER, ASSESSOR];
 
 /// How far a role's permission reaches. *Any* beats *own*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -37,119 +43,49 @@ pub struct Role {
     pub key: RoleKey,
     /// What people call it.
     pub display_name: String,
+    /// What it is for, in words; may be empty.
+    pub description: String,
     /// What it permits.
     pub table: RoleTable,
+    /// Grows with every change of it; what an etag names.
+    pub version: i64,
 }
 
-/// What an organization starts with: its built-in roles and defaults (ROL-4). Presets are data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Preset {
-    /// Managers, contributors and viewers of initiatives; private by default.
-    InitiativePlanning,
-}
+/// The most roles of an organization.
+pub const MAX_ROLES: i64 = 1_000;
 
-/// One row of a preset's table: permission, then manager, contributor, viewer, assessor as
-/// `A` (any), `O` (own) or `-`.
-type Row = (&'static str, [u8; 4]);
-
-const KEYS: [&str; 4] = [MANAGER, CONTRIBUTOR, VIEWER, ASSESSOR];
-
-const INITIATIVE_PLANNING_NAMES: [&str; 4] =
-    ["Portfolio Manager", "Contributor", "Viewer", "Assessor"];
-
-const INITIATIVE_PLANNING: [Row; 32] = [
-    ("portfolio.view", *b"AAAA"),
-    ("portfolio.update", *b"A---"),
-    ("portfolio.manage_settings", *b"A---"),
-    ("portfolio.delete", *b"A---"),
-    ("members.view", *b"AAA-"),
-    ("members.invite", *b"A---"),
-    ("members.update", *b"A---"),
-    ("members.remove", *b"A---"),
-    ("access.manage", *b"A---"),
-    ("requests.decide", *b"A---"),
-    ("invitations.view", *b"A---"),
-    ("initiative.create", *b"AA--"),
-    ("initiative.edit", *b"AA--"),
-    ("initiative.archive", *b"AA--"),
-    ("initiative.delete", *b"AA--"),
-    ("initiative.view", *b"AAA-"),
-    ("initiative.transfer", *b"AA--"),
-    ("comment.create", *b"AAAA"),
-    ("comment.edit", *b"OOOO"),
-    ("comment.delete", *b"OOOO"),
-    ("comment.view", *b"AAAA"),
-    ("attachment.add", *b"AA--"),
-    ("attachment.delete", *b"AA--"),
-    ("attachment.view", *b"AAA-"),
-    ("epic.link", *b"AA--"),
-    ("epic.view", *b"AAA-"),
-    ("view.create", *b"AA--"),
-    ("view.update", *b"AA--"),
-    ("view.delete", *b"A---"),
-    ("assessment.complete", *b"AA-A"),
-    ("assessment.view", *b"AAAO"),
-    ("progress.view", *b"AAA-"),
+/// What a manager always holds, as *any* (ROL-5).
+pub const KEPT_BY_MANAGERS: [&str; 7] = [
+    ACCESS_MANAGE,
+    MEMBERS_INVITE,
+    MEMBERS_REMOVE,
+    MEMBERS_UPDATE,
+    MEMBERS_VIEW,
+    PORTFOLIO_DELETE,
+    REQUESTS_DECIDE,
 ];
 
-impl Preset {
-    /// The name in SQL and in apply files.
+impl Role {
+    /// What a client passes back to change just this state of the role.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::InitiativePlanning => "initiative_planning",
-        }
+    pub fn etag(&self) -> String {
+        format!("r{}", self.version)
     }
 
-    /// The preset of this name.
+    /// Whether every organization has a role of this key, from its preset (ROL-4).
     #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        (name == Self::InitiativePlanning.as_str()).then_some(Self::InitiativePlanning)
+    pub fn is_built_in(key: &RoleKey) -> bool {
+        BUILT_IN.contains(&key.as_str())
     }
+}
 
-    /// The visibility of portfolios where neither the organization nor the portfolio says.
-    #[must_use]
-    pub fn default_visibility(self) -> Visibility {
-        match self {
-            Self::InitiativePlanning => Visibility::Private,
-        }
-    }
-
-    /// What openness gives where the portfolio does not say (VIS-3).
-    #[must_use]
-    pub fn organization_access_role(self) -> RoleKey {
-        match self {
-            Self::InitiativePlanning => RoleKey::viewer(),
-        }
-    }
-
-    /// The built-in roles, in the order manager, contributor, viewer, assessor.
-    #[must_use]
-    pub fn roles(self) -> Vec<Role> {
-        let (names, rows) = match self {
-            Self::InitiativePlanning => (INITIATIVE_PLANNING_NAMES, &INITIATIVE_PLANNING),
-        };
-        let column = |index: usize| -> RoleTable {
-            let reach = |cells: &[u8; 4]| match cells.get(index) {
-                Some(b'A') => Some(Reach::Any),
-                Some(b'O') => Some(Reach::Own),
-                _ => None,
-            };
-            rows.iter()
-                .filter_map(|(name, cells)| Some((name.parse().ok()?, reach(cells)?)))
-                .collect()
-        };
-        KEYS.iter()
-            .zip(names)
-            .enumerate()
-            .filter_map(|(index, (key, name))| {
-                Some(Role {
-                    key: key.parse().ok()?,
-                    display_name: name.to_owned(),
-                    table: column(index),
-                })
-            })
-            .collect()
-    }
+/// How many things name a role that are not over: what a deletion would have to move (ROL-6).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleUses {
+    /// Grants in force or to come.
+    pub grants: u64,
+    /// Portfolios that give it by openness.
+    pub organization_access_roles: u64,
+    /// What functions get on portfolios of a type.
+    pub function_ceilings: u64,
 }

@@ -92,10 +92,13 @@ const METHODS: &[(&str, Access)] = &[
     ("PortfolioService/RestorePortfolio", CHANGE),
     ("PortfolioService/TransferOwnership", CHANGE),
     ("PortfolioService/UpdatePortfolio", CHANGE),
+    ("RoleService/CreateRole", CHANGE),
+    ("RoleService/DeleteRole", CHANGE),
     ("RoleService/GetRole", READ),
     ("RoleService/ListCatalogPermissions", READ),
     ("RoleService/ListRoles", READ),
     ("RoleService/RegisterPermission", OPERATE),
+    ("RoleService/UpdateRole", CHANGE),
 ];
 
 /// What a method asks of its caller.

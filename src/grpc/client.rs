@@ -24,6 +24,7 @@ use crate::proto::v1::event_service_client::EventServiceClient;
 use crate::proto::v1::membership_service_client::MembershipServiceClient;
 use crate::proto::v1::policy_service_client::PolicyServiceClient;
 use crate::proto::v1::portfolio_service_client::PortfolioServiceClient;
+use crate::proto::v1::role_service_client::RoleServiceClient;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -265,6 +266,10 @@ calls! {
     DirectoryServiceClient: add_group_members(AddGroupMembersRequest) -> AddGroupMembersResponse;
     DirectoryServiceClient:
         remove_group_members(RemoveGroupMembersRequest) -> RemoveGroupMembersResponse;
+    RoleServiceClient: list_roles(ListRolesRequest) -> ListRolesResponse;
+    RoleServiceClient: create_role(CreateRoleRequest) -> CreateRoleResponse;
+    RoleServiceClient: update_role(UpdateRoleRequest) -> UpdateRoleResponse;
+    RoleServiceClient: delete_role(DeleteRoleRequest) -> DeleteRoleResponse;
     EventServiceClient: list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
 }
 

@@ -86,6 +86,9 @@ macro_rules! write_requests {
 
 write_requests! {
     RegisterPermissionRequest => "RoleService/RegisterPermission",
+    CreateRoleRequest => "RoleService/CreateRole",
+    UpdateRoleRequest => "RoleService/UpdateRole",
+    DeleteRoleRequest => "RoleService/DeleteRole",
     UpdateOrganizationRequest => "DirectoryService/UpdateOrganization",
     DeleteUserRequest => "DirectoryService/DeleteUser",
     UpsertServiceAccountsRequest => "DirectoryService/UpsertServiceAccounts",

@@ -10,6 +10,7 @@ mod admission;
 mod affiliations;
 mod answers;
 mod authenticate;
+mod change_roles;
 pub mod client;
 mod client_tls;
 mod code;

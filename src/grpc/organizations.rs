@@ -5,7 +5,7 @@ use super::parse::{self, Violations, too_many};
 use super::render::{site_role, timestamp, visibility};
 use crate::app::{NewOrganization, UpdateOrganization};
 use crate::config::Limits;
-use crate::domain::directory::{ExternalsJoin, Organization, SiteRole, is_domain};
+use crate::domain::directory::{ExternalsJoin, Organization, is_domain};
 use crate::domain::ids::InvalidId;
 use crate::domain::refusal::Refusal;
 use crate::domain::role::Preset;
@@ -55,11 +55,11 @@ pub(super) fn create(
         default_visibility.map(|given| parse::visibility("organization.default_visibility", given));
     let default_visibility = violations.check(default_visibility.transpose());
     let outsider_site_role = match outsider_site_role {
-        0 => Some(SiteRole::Guest),
+        0 => preset.map(Preset::outsider_site_role),
         given => violations.check(parse::site_role("organization.outsider_site_role", given)),
     };
     let externals_join = match externals_join {
-        0 => Some(ExternalsJoin::default()),
+        0 => preset.map(Preset::externals_join),
         given => violations.check(self::externals_join(given)),
     };
     let partners = self::partners(&mut violations, &partner_organizations);
@@ -223,8 +223,10 @@ fn preset(name: &str) -> Result<Preset, Refusal> {
     if name.is_empty() {
         return Ok(Preset::InitiativePlanning);
     }
-    let unknown = || Refusal::field("organization.preset", "must be `initiative_planning`");
-    Preset::parse(name).ok_or_else(unknown)
+    Preset::parse(name).ok_or_else(|| {
+        let names = Preset::ALL.map(|preset| format!("`{}`", preset.as_str())).join(", ");
+        Refusal::field("organization.preset", format!("must be one of {names}"))
+    })
 }
 
 pub(super) fn render(organization: Organization) -> v1::Organization {

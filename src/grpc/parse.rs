@@ -19,6 +19,8 @@ use crate::proto::v1;
 
 /// The longest display name, in characters.
 const MAX_DISPLAY_NAME_CHARS: usize = 200;
+/// The longest description, in characters.
+const MAX_DESCRIPTION_CHARS: usize = 1_000;
 /// The longest type of a portfolio or an item, in bytes.
 const MAX_TYPE_BYTES: usize = 64;
 /// The longest etag, in bytes: ours are shorter by far.
@@ -113,22 +115,36 @@ pub(super) fn optional_display_name(
     text: String,
     most: usize,
 ) -> Result<String, Refusal> {
-    let characters = text.chars().count();
-    if characters > MAX_DISPLAY_NAME_CHARS {
-        return Err(Refusal::field(
-            field,
-            format!("has {characters} characters; at most {MAX_DISPLAY_NAME_CHARS} are accepted"),
-        ));
-    }
-    if text.len() > most {
-        let bytes = text.len();
-        let description = format!("is {bytes} bytes long; at most {most} are accepted");
-        return Err(Refusal::field(field, description));
-    }
+    within(field, &text, MAX_DISPLAY_NAME_CHARS, most)?;
     if text.chars().any(char::is_control) {
         return Err(Refusal::field(field, "contains a control character; leave it out"));
     }
     Ok(text)
+}
+
+/// A description: a few lines, or none; at most `most` bytes, by configuration.
+pub(super) fn description(field: &str, text: String, most: usize) -> Result<String, Refusal> {
+    within(field, &text, MAX_DESCRIPTION_CHARS, most)?;
+    if text.chars().any(|c| c.is_control() && c != '\n') {
+        let description = "contains a control character other than a line feed; leave it out";
+        return Err(Refusal::field(field, description));
+    }
+    Ok(text)
+}
+
+/// Refuses a text that is too long, in characters or in bytes.
+fn within(field: &str, text: &str, characters: usize, bytes: usize) -> Result<(), Refusal> {
+    let found = text.chars().count();
+    if found > characters {
+        let description = format!("has {found} characters; at most {characters} are accepted");
+        return Err(Refusal::field(field, description));
+    }
+    if text.len() > bytes {
+        let found = text.len();
+        let description = format!("is {found} bytes long; at most {bytes} are accepted");
+        return Err(Refusal::field(field, description));
+    }
+    Ok(())
 }
 
 /// A type: empty, or shaped as an id but shorter.

@@ -1,8 +1,9 @@
 use tonic::{Request, Response, Status};
 
+use super::change_roles;
 use super::parse::{self, Violations};
 use super::{Services, context};
-use crate::app::{OrganizationRole, RegisterPermission};
+use crate::app::{DeletedRole, OrganizationRole, RegisterPermission};
 use crate::config::Limits;
 use crate::domain::page::{Page, encode_page_token};
 use crate::domain::permission::{Effect, Permission, PermissionName};
@@ -46,6 +47,49 @@ impl RoleService for Services {
             roles: found.value.rows.into_iter().map(role).collect(),
             next_page_token: next.unwrap_or_default(),
             consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn create_role(
+        &self,
+        request: Request<v1::CreateRoleRequest>,
+    ) -> Result<Response<v1::CreateRoleResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = change_roles::create(request, &self.limits)?;
+        let created = self.app.create_role(&context, &request).await?;
+        Ok(Response::new(v1::CreateRoleResponse {
+            role: Some(role(created.value)),
+            consistency_token: created.token.encode(),
+        }))
+    }
+
+    async fn update_role(
+        &self,
+        request: Request<v1::UpdateRoleRequest>,
+    ) -> Result<Response<v1::UpdateRoleResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = change_roles::update(request, &self.limits)?;
+        let updated = self.app.update_role(&context, &request).await?;
+        Ok(Response::new(v1::UpdateRoleResponse {
+            role: Some(role(updated.value)),
+            consistency_token: updated.token.encode(),
+        }))
+    }
+
+    async fn delete_role(
+        &self,
+        request: Request<v1::DeleteRoleRequest>,
+    ) -> Result<Response<v1::DeleteRoleResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = change_roles::delete(request)?;
+        let deleted = self.app.delete_role(&context, &request).await?;
+        let DeletedRole { role: was, moved } = deleted.value;
+        Ok(Response::new(v1::DeleteRoleResponse {
+            role: Some(role(was)),
+            moved_grants: moved.grants,
+            moved_organization_access_roles: moved.organization_access_roles,
+            moved_function_ceilings: moved.function_ceilings,
+            consistency_token: deleted.token.encode(),
         }))
     }
 
@@ -152,7 +196,16 @@ fn permission(permission: &Permission) -> v1::CatalogPermission {
 }
 
 fn role(role: OrganizationRole) -> v1::Role {
-    let OrganizationRole { organization, role: Role { key, display_name, table }, built_in } = role;
+    let OrganizationRole { organization, role, built_in } = role;
+    let etag = role.etag();
+    let Role {
+        key,
+        display_name,
+        description,
+        table,
+        // In the etag.
+        version: _,
+    } = role;
     let reach = |reach| match reach {
         Reach::Own => v1::Reach::Own,
         Reach::Any => v1::Reach::Any,
@@ -167,6 +220,8 @@ fn role(role: OrganizationRole) -> v1::Role {
         display_name,
         permissions: table.into_iter().map(permission).collect(),
         built_in,
+        description,
+        etag,
     }
 }
 

@@ -115,7 +115,7 @@ impl Write {
             .execute(self.connection())
             .await?;
         let before = before.map(|role| FunctionCeiling { role, ..after.clone() });
-        self.record(change("function_ceiling.set", before.as_ref(), Some(after), after));
+        self.record(set_ceiling(before.as_ref(), after));
         Ok(())
     }
 
@@ -131,6 +131,11 @@ impl Write {
         self.record(change("function_ceiling.deleted", Some(old), None, old));
         Ok(())
     }
+}
+
+/// That a ceiling was set, in place of the one before.
+pub(super) fn set_ceiling(before: Option<&FunctionCeiling>, after: &FunctionCeiling) -> Change {
+    change("function_ceiling.set", before, Some(after), after)
 }
 
 /// `of` is either of the two: what is the same in both.

@@ -23,6 +23,7 @@ pub mod privacy_requests;
 mod queue;
 mod read;
 mod request_outcomes;
+mod role_uses;
 pub mod roles;
 pub mod schema;
 mod search;

@@ -75,7 +75,7 @@ diesel::table! {
 }
 
 diesel::table! {
-    /// The roles of each organization (ROL-2).
+    /// The roles of each organization (ROL-2). Rows stay after deletion, for ended grants name them.
     roles (organization, key) {
         /// Whose role it is.
         organization -> Text,
@@ -83,6 +83,12 @@ diesel::table! {
         key -> Text,
         /// What people call it.
         display_name -> Text,
+        /// What it is for, in words; may be empty.
+        description -> Text,
+        /// Grows with every change of it, deletion too; what an etag names.
+        version -> Int8,
+        /// When it was deleted; null while it is there. A deleted role permits nothing.
+        delete_time -> Nullable<Timestamptz>,
     }
 }
 

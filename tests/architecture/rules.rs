@@ -3,7 +3,7 @@
 /// The rules that hold now, as names of tests write them: `mem_6_...`.
 const RULES: &[(&str, &[u8])] = &[
     ("dir", &[1, 2, 3, 4, 5, 6, 7, 8, 9]),
-    ("rol", &[1, 2, 3, 7, 8]),
+    ("rol", &[1, 2, 3, 4, 5, 6, 7, 8]),
     ("aut", &[1, 2, 3]),
     ("vis", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10]),
     ("acc", &[1, 2, 3, 4, 8, 9, 10]),

@@ -30,10 +30,12 @@ fn text(field: &str) -> BoxedStrategy<Vec<u8>> {
         "portfolio" | "confirm_portfolio" => &["roadmap", "plaza"],
         "organization" | "home_organization" => &["acme"],
         "function" => &["tutor", "assessor"],
-        "role" | "organization_access_role" => &["manager", "viewer", "contributor"],
+        "role" | "organization_access_role" | "key" | "replacement" => {
+            &["manager", "viewer", "contributor"]
+        }
         "permission" => &["portfolio.view", "initiative.edit", "comment.edit"],
         "paths" => &["role", "expire_time", "visibility", "organization_access_role", "domains"],
-        "preset" => &["initiative_planning"],
+        "preset" => &["initiative_planning", "tracker"],
         "picture_uri" => &["https://acme.example/ann"],
         "domains" => &["acme.example", "example.org"],
         "request_id" | "etag" | "page_token" | "at_least_as_fresh" => &[""],

@@ -9,7 +9,7 @@ use portcullis::proto::v1;
 use prost::Message as _;
 use tonic::Code;
 
-use crate::calls::{adding, execute, member, portfolio, question};
+use crate::calls::{adding, custom_role, execute, member, portfolio, question};
 use crate::harness::{TestServer, reason, subject};
 use crate::raw;
 
@@ -144,7 +144,7 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
         .encode_to_vec(),
         _ => list_message(name, id, who)
             .or_else(|| privacy_message(name, id))
-            .or_else(|| role_message(name))
+            .or_else(|| role_message(name, id))
             .unwrap_or_else(|| directory_message(name, id)),
     }
 }
@@ -157,9 +157,29 @@ fn privacy_message(name: &str, id: &str) -> Option<Vec<u8>> {
     decides.contains(&name).then(|| message.encode_to_vec())
 }
 
-fn role_message(name: &str) -> Option<Vec<u8>> {
+fn role_message(name: &str, id: &str) -> Option<Vec<u8>> {
     let organization = || "acme".to_owned();
+    let role = |key: &str| v1::Role {
+        organization: organization(),
+        key: key.to_owned(),
+        display_name: id.to_owned(),
+        ..Default::default()
+    };
     Some(match name {
+        "CreateRole" => {
+            v1::CreateRoleRequest { role: Some(role(&format!("new-{id}"))), ..Default::default() }
+                .encode_to_vec()
+        }
+        "UpdateRole" => {
+            v1::UpdateRoleRequest { role: Some(role("assessor")), ..Default::default() }
+                .encode_to_vec()
+        }
+        "DeleteRole" => v1::DeleteRoleRequest {
+            organization: organization(),
+            role: format!("old-{id}"),
+            ..Default::default()
+        }
+        .encode_to_vec(),
         "GetRole" => v1::GetRoleRequest { organization: organization(), role: "viewer".to_owned() }
             .encode_to_vec(),
         "ListRoles" => v1::ListRolesRequest { organization: organization(), ..Default::default() }
@@ -249,6 +269,9 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
         "RemoveAffiliation" => return server.system().affiliate("acme", "fresh", &old).await,
         "DeleteFunctionCeiling" => {
             return server.system().set_ceiling("acme", &old, "", "viewer").await;
+        }
+        "DeleteRole" => {
+            server.system().create_role(custom_role(&old, &[])).await.expect("a role").1
         }
         _ => return,
     };

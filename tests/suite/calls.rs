@@ -220,6 +220,51 @@ impl Client {
         done.into_inner().consistency_token
     }
 
+    /// Creates a role; the role and the token.
+    pub async fn create_role(&self, role: v1::Role) -> Result<(v1::Role, String), Status> {
+        let request = v1::CreateRoleRequest { role: Some(role), ..Default::default() };
+        let created = self.roles().create_role(request).await?.into_inner();
+        Ok((created.role.expect("a role"), created.consistency_token))
+    }
+
+    /// Changes what the paths name of a role; the role and the token.
+    pub async fn update_role(
+        &self,
+        role: v1::Role,
+        paths: &[&str],
+    ) -> Result<(v1::Role, String), Status> {
+        let paths = paths.iter().map(|&path| path.to_owned()).collect();
+        let request = v1::UpdateRoleRequest {
+            role: Some(role),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            ..Default::default()
+        };
+        let updated = self.roles().update_role(request).await?.into_inner();
+        Ok((updated.role.expect("a role"), updated.consistency_token))
+    }
+
+    /// Deletes a role of `acme`; an empty replacement is none.
+    pub async fn delete_role(
+        &self,
+        role: &str,
+        replacement: &str,
+    ) -> Result<v1::DeleteRoleResponse, Status> {
+        let request = v1::DeleteRoleRequest {
+            organization: "acme".to_owned(),
+            role: role.to_owned(),
+            replacement: replacement.to_owned(),
+            ..Default::default()
+        };
+        Ok(self.roles().delete_role(request).await?.into_inner())
+    }
+
+    /// A role of `acme`.
+    pub async fn get_role(&self, role: &str) -> Result<v1::Role, Status> {
+        let (organization, role) = ("acme".to_owned(), role.to_owned());
+        let found = self.roles().get_role(v1::GetRoleRequest { organization, role }).await?;
+        Ok(found.into_inner().role.expect("a role"))
+    }
+
     /// A check of another moment, fully consistent.
     pub async fn check_at(
         &self,
@@ -319,6 +364,29 @@ pub fn portfolio(id: &str, owner: &str) -> v1::Portfolio {
         owner: owner.to_owned(),
         ..Default::default()
     }
+}
+
+/// A role of `acme` that holds some permissions: `comment.edit own`, `portfolio.view`.
+pub fn custom_role(key: &str, permissions: &[&str]) -> v1::Role {
+    v1::Role {
+        organization: "acme".to_owned(),
+        key: key.to_owned(),
+        display_name: key.to_owned(),
+        permissions: cells(permissions),
+        ..Default::default()
+    }
+}
+
+/// What a role holds: `comment.edit own`, `portfolio.view`.
+pub fn cells(permissions: &[&str]) -> Vec<v1::RolePermission> {
+    let cell = |text: &&str| {
+        let (permission, reach) = match text.split_once(' ') {
+            Some((name, "own")) => (name, v1::Reach::Own),
+            _ => (*text, v1::Reach::Any),
+        };
+        v1::RolePermission { permission: permission.to_owned(), reach: reach.into() }
+    };
+    permissions.iter().map(cell).collect()
 }
 
 /// The reason why an entry of a batch was refused; none if it was not.

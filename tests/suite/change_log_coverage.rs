@@ -13,10 +13,10 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Jsonb, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use portcullis::app::{
-    AddMembers, App, ArchivePortfolio, CreatePortfolio, DeletePortfolio, End, GroupMemberOutcome,
-    NewOrganization, RegisterPermission, RemoveMember, RestorePortfolio, TransferOwnership,
-    UpdateAccessSettings, UpdateMember, UpdateOrganization, UpdatePortfolio, UpsertGroup,
-    UpsertServiceAccount, UpsertUser,
+    AddMembers, App, ArchivePortfolio, CreatePortfolio, CreateRole, DeletePortfolio, DeleteRole,
+    End, GroupMemberOutcome, NewOrganization, RegisterPermission, RemoveMember, RestorePortfolio,
+    RoleCell, TransferOwnership, UpdateAccessSettings, UpdateMember, UpdateOrganization,
+    UpdatePortfolio, UpdateRole, UpsertGroup, UpsertServiceAccount, UpsertUser,
 };
 use portcullis::cache::{self, Cache};
 use portcullis::clock::Clock;
@@ -27,7 +27,7 @@ use portcullis::domain::fact::FactKey;
 use portcullis::domain::function::{Affiliation, FunctionCeiling};
 use portcullis::domain::membership::{AddOutcome, MemberSpec};
 use portcullis::domain::permission::Effect;
-use portcullis::domain::role::Preset;
+use portcullis::domain::role::{Preset, Reach};
 use portcullis::domain::{RoleKey, Subject, UserId};
 use portcullis::storage::{self, Storage, WriteContext};
 use serde_json::Value;
@@ -61,7 +61,7 @@ const FACTS: &[(&str, &[&str])] = &[
         &["id", "organization", "deleted", "archived", "visibility", "organization_access_role"],
     ),
     ("role_permissions", &["organization", "role", "permission", "reach"]),
-    ("roles", &["organization", "key"]),
+    ("roles", &["organization", "key", "delete_time"]),
     ("service_accounts", &["id", "organization", "deactivated"]),
     ("site_roles", &["organization", "user_id", "role"]),
     ("users", &["id", "home_organization", "deactivated"]),
@@ -91,11 +91,13 @@ const DONE: &[&str] = &[
     "cancel_privacy_request",
     "create_organization",
     "create_portfolio",
+    "create_role",
     "deactivate_service_account",
     "deactivate_user",
     "delete_function_ceiling",
     "delete_group",
     "delete_portfolio",
+    "delete_role",
     "delete_user",
     "reactivate_user",
     "register_permission",
@@ -112,6 +114,7 @@ const DONE: &[&str] = &[
     "update_member",
     "update_organization",
     "update_portfolio",
+    "update_role",
     "upsert_group",
     "upsert_service_accounts",
     "upsert_users",
@@ -327,6 +330,7 @@ async fn do_everything(app: &App) {
     write_privacy_requests(app).await;
     write_service_accounts(app).await;
     write_functions(app).await;
+    write_roles(app).await;
 }
 
 fn acme() -> NewOrganization {
@@ -585,6 +589,64 @@ async fn write_functions(app: &App) {
     app.delete_function_ceiling(&request(), &acme, &key).await.expect("delete_function_ceiling");
 }
 
+/// A role that is held and given by openness, changed, replaced, and made again.
+async fn write_roles(app: &App) {
+    let cell =
+        |name: &str| RoleCell { permission: format!("initiative.{name}"), reach: Reach::Any };
+    let create = CreateRole {
+        organization: id("acme"),
+        key: id("scribe"),
+        display_name: "Scribe".to_owned(),
+        description: String::new(),
+        permissions: vec![cell("view")],
+    };
+    app.create_role(&request(), &create).await.expect("create_role");
+    let portfolio = CreatePortfolio {
+        id: Some(id("written")),
+        organization_access_role: Some(id("scribe")),
+        owner: Some(id("cleo")),
+        ..roadmap()
+    };
+    app.create_portfolio(&request(), &portfolio).await.expect("create_portfolio");
+    let members = AddMembers {
+        portfolio: id("written"),
+        members: vec![Ok(MemberSpec::Subject(id("user:bob")))],
+        role: id("scribe"),
+        start_time: None,
+        end: End::Never,
+    };
+    app.add_members(&request(), &members).await.expect("add_members");
+    let ceiling = FunctionCeiling {
+        organization: id("acme"),
+        function: id("writer"),
+        portfolio_type: String::new(),
+        role: id("scribe"),
+    };
+    app.set_function_ceiling(&request(), &ceiling).await.expect("set_function_ceiling");
+    let renamed = UpdateRole {
+        organization: id("acme"),
+        key: id("scribe"),
+        display_name: Some("Writer".to_owned()),
+        description: None,
+        permissions: None,
+        etag: None,
+    };
+    let more = UpdateRole { permissions: Some(vec![cell("edit")]), ..renamed.clone() };
+    for update in [renamed, more] {
+        app.update_role(&request(), &update).await.expect("update_role");
+    }
+    let delete = DeleteRole {
+        organization: id("acme"),
+        key: id("scribe"),
+        replacement: Some(id("viewer")),
+        etag: None,
+    };
+    let moved = app.delete_role(&request(), &delete).await.expect("delete_role").value.moved;
+    let counts = (moved.grants, moved.organization_access_roles, moved.function_ceilings);
+    assert_eq!(counts, (1, 1, 1));
+    app.create_role(&request(), &create).await.expect("create_role");
+}
+
 #[tokio::test]
 async fn evt_1_every_changed_fact_is_logged_in_its_transaction() {
     let database = database().await;
@@ -619,7 +681,9 @@ async fn a_fact_that_is_not_logged_is_noticed() {
         ("UPDATE service_accounts SET deactivated = true WHERE id = 'ci'", true),
         ("INSERT INTO organization_administrators VALUES ('acme', 'bob')", true),
         ("UPDATE permissions SET internal_only = true WHERE name = 'epic.view'", true),
+        ("UPDATE roles SET delete_time = now() WHERE key = 'scribe'", true),
         // These are no facts.
+        ("UPDATE roles SET display_name = 'x', description = 'y', version = 9", false),
         ("UPDATE portfolios SET display_name = 'x', version = version + 1", false),
         ("UPDATE users SET display_name = 'x', email = id", false),
         ("UPDATE groups SET display_name = 'x'", false),

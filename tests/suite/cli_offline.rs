@@ -77,11 +77,15 @@ fn a_malformed_apply_file_is_told_by_place_before_a_server_is_asked() {
         ("a.yaml", b"organization: {id: acme, colour: red}", "line 1, column 26: "),
         ("a.json", b"{\"organization\": {\"id\": \"a b\"}}", "line 1, column 29: `a b` contains"),
         ("a.json", b"{\"organization\": {\"id\": 7}}", "line 1, column 25: invalid type"),
-        ("a.yaml", b"organization: {id: acme}\nroles: []", "`roles` is not supported yet"),
         (
             "a.yaml",
-            b"organization: {id: a}\nportfolios: [{id: p, grants: [{subject: 'user:a', role: x}]}]",
-            "`portfolios[0].grants[0].role`: there is no role `x`; accepted: `manager`",
+            b"organization: {id: acme}\nportfolios: [{id: p, parent: q}]",
+            "`parent` is not supported yet",
+        ),
+        (
+            "a.yaml",
+            b"organization: {id: a}\nroles: [{key: x}, {key: x}]",
+            "`roles[1].key`: `x` comes twice; `roles[0]` has it too",
         ),
         ("a.yaml", b"organization: {id: \xff}", "is not UTF-8 from byte 19 on"),
     ];

@@ -29,10 +29,12 @@ fn generated() -> String {
         let visibility = ["private", "restricted", "open"][n % 3];
         let end = ["", ", expire_time: 2040-01-01T00:00:00Z", ", start_time: 2039-01-01T00:00:00Z"];
         let owner = if n.is_multiple_of(2) { 16 } else { n };
+        let openly = ["scribe", "viewer"][n % 2];
         format!(
-            "  - id: p{n}\n    visibility: {visibility}\n    owner: u{owner}\n    grants:\n      \
+            "  - id: p{n}\n    visibility: {visibility}\n    owner: u{owner}\n    \
+             organization_access_role: {openly}\n    grants:\n      \
              - {{subject: 'group:g{}', role: contributor}}\n      \
-             - {{subject: 'user:u{}', role: viewer{}}}\n      \
+             - {{subject: 'user:u{}', role: scribe{}}}\n      \
              - {{subject: 'service_account:s{}', role: manager}}\n",
             n % 12,
             20 + n % 8,
@@ -44,13 +46,15 @@ fn generated() -> String {
     let portfolios: String = (0..8).map(portfolio).collect();
     format!(
         "organization: {{id: big, display_name: Big, domains: [big.example], administrators: \
-         [u0, u1], outsider_site_role: viewer, partner_organizations: [friend], \
-         externals_join: partners_at_once, \
-         privacy_approval: true}}\nusers:\n{users}  - {{id: visitor, email: \
+         [u0, u1], preset: board_planning, outsider_site_role: guest, partner_organizations: \
+         [friend], externals_join: partners_at_once, privacy_approval: true}}\nroles:\n  \
+         - {{key: scribe, description: Writes., permissions: {{portfolio.view: any, \
+         initiative.edit: own, epic.link: any}}}}\n  \
+         - {{key: viewer, display_name: Reader}}\nusers:\n{users}  - {{id: visitor, email: \
          visitor@far.example, affiliations: [assessor]}}\nservice_accounts:\n  \
          - {{id: s0}}\n  - {{id: s1, status: deactivated}}\ngroups:\n{groups}portfolios:\n\
          {portfolios}function_ceilings:\n  - {{function: tutor, role: viewer}}\n  \
-         - {{function: tutor, portfolio_type: plan, role: assessor}}\n"
+         - {{function: tutor, portfolio_type: plan, role: scribe}}\n"
     )
 }
 
@@ -173,6 +177,38 @@ async fn prune_takes_away_what_the_file_does_not_have_and_asks_first() {
     assert_eq!((status, out.as_str()), (0, "nothing to change\n"), "no need to ask");
     let (status, out, _) = server.run(&["check", "user:ann", "portfolio.view", "hiring", "--json"]);
     assert!(status == 1 && out.contains("PORTFOLIO_UNKNOWN"), "{out}");
+}
+
+#[tokio::test]
+async fn rol_5_rol_6_roles_are_pruned_unless_something_uses_them() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &["--demo"]);
+    let content = std::fs::read_to_string(DEMO).unwrap();
+    let with = |roles: &str| content.replacen("users:", &format!("{roles}\nusers:"), 1);
+    let two = with("roles: [{key: scribe}, {key: scout, permissions: {portfolio.view: any}}]");
+    let (_folder, path) = file("two.yaml", two.as_bytes());
+    let (status, out, error) = server.run(&["apply", path.to_str().unwrap(), "--dry-run"]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+    assert!(out.contains("+ role scout: portfolio.view"), "{out}");
+    let (status, out, error) = server.run(&["apply", path.to_str().unwrap()]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+    assert_eq!(server.run(&["apply", path.to_str().unwrap()]).1, "nothing to change\n");
+    assert!(export(&server, "northwind-maps").contains("- key: scout"));
+
+    // Left out, so left alone: the grant by which one of them is used stays.
+    let used = "organization: {id: northwind-maps}\nportfolios: [{id: trail-atlas, \
+                organization_access_role: scout}]";
+    let (_folder, path) = file("used.yaml", used.as_bytes());
+    let (status, out, error) = server.run(&["apply", path.to_str().unwrap()]);
+    assert_eq!((status, error.as_str()), (0, ""), "{out}");
+    let (_folder, path) = file("none.yaml", b"organization: {id: northwind-maps}\nroles: []");
+    let path = path.to_str().unwrap();
+    let (status, out, error) = server.run(&["apply", path, "--prune", "--yes"]);
+    assert_eq!(status, 2, "{out}");
+    assert!(out.lines().any(|line| line == "- role scribe"), "{out}");
+    assert!(error.contains("- role scout: ") && error.contains("ROLE_IN_USE"), "{error}");
+    let exported = export(&server, "northwind-maps");
+    assert!(exported.contains("- key: scout") && !exported.contains("- key: scribe"), "{exported}");
 }
 
 #[tokio::test]

@@ -60,6 +60,13 @@ impl Given {
         self
     }
 
+    /// The preset of the organization.
+    pub fn made_from(mut self, preset: &str) -> Self {
+        let organization = self.organizations.last_mut().expect("an organization before");
+        preset.clone_into(&mut organization.preset);
+        self
+    }
+
     /// An organization that is there already; what follows belongs to it.
     pub fn in_organization(mut self, id: &str) -> Self {
         self.existing = Some(id.to_owned());

@@ -1,18 +1,19 @@
-//! ROL-3 as a table: every permission, every built-in role, decided, printed, and compared with
-//! the file that people read. `UPDATE_GOLDEN=1` writes the file anew.
+//! ROL-3 and ROL-4 as tables: every permission, every built-in role, decided, printed, and compared
+//! with the files that people read. `UPDATE_GOLDEN=1` writes the files anew.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use portcullis::domain::access_settings::Visibility;
+use portcullis::domain::role::Preset;
 use portcullis::domain::{Subject, Timestamp};
 use portcullis::policy::{Global, Query, Snapshot, check};
 
 use crate::oracle::{Grant, Model, Portfolio, User};
-use crate::worlds::{ROLES, catalogue, preset_roles};
+use crate::worlds::{ROLES, catalogue, roles_of};
 
 /// One portfolio per role, on which an internal and an external user have that role.
-fn model() -> Model {
+fn model(preset: Preset) -> Model {
     let user = |id: &str, home| User {
         id: id.to_owned(),
         home,
@@ -37,7 +38,7 @@ fn model() -> Model {
     Model {
         organization: "acme".to_owned(),
         catalogue: catalogue(),
-        roles: preset_roles(),
+        roles: roles_of(preset),
         users: vec![user("internal", true), user("external", false)],
         portfolios: ROLES.map(portfolio).to_vec(),
         ..Model::default()
@@ -61,13 +62,23 @@ fn cell(global: &Global, snapshot: &Snapshot, who: &str, permission: &str, on: &
     }
 }
 
-fn table() -> String {
-    let (global, organization) = model().facts();
+fn table(preset: Preset) -> String {
+    let (global, organization) = model(preset).facts();
     let global = Global::compile(global);
     let snapshot = Snapshot::compile(organization, &global);
-    let mut text = String::from(
-        "# initiative_planning: what each role may do; A any, O own, - not.\n\
-         # Left the organization's own people, right externals.\n",
+    let named =
+        preset.roles().into_iter().map(|role| format!("{} {}", role.key, role.display_name));
+    let mut text = format!(
+        "# {}: what each role may do; A any, O own, - not.\n\
+         # Left the organization's own people, right externals.\n\
+         # {}.\n\
+         # New portfolios are {}; open ones give {}; outsiders become {}; externals join {}.\n",
+        preset.as_str(),
+        named.collect::<Vec<_>>().join(", "),
+        preset.default_visibility().as_str(),
+        preset.organization_access_role(),
+        preset.outsider_site_role().as_str(),
+        preset.externals_join().as_str(),
     );
     let heads = ROLES.map(|role| format!("{role:<12}")).concat();
     writeln!(text, "{:<28}{heads}| {}", "permission", heads.trim_end()).unwrap();
@@ -83,10 +94,10 @@ fn table() -> String {
     text
 }
 
-#[test]
-fn rol_3_rol_8_the_built_in_roles_permit_what_the_golden_table_says() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/initiative_planning.txt");
-    let table = table();
+fn compare(preset: Preset) {
+    let name = format!("tests/golden/{}.txt", preset.as_str());
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
+    let table = table(preset);
     if std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1") {
         std::fs::write(&path, &table).unwrap();
     }
@@ -95,4 +106,14 @@ fn rol_3_rol_8_the_built_in_roles_permit_what_the_golden_table_says() {
         golden.lines().zip(table.lines()).filter(|(golden, now)| golden != now).collect();
     assert!(differing.is_empty(), "golden, now: {differing:#?}");
     assert_eq!(golden, table);
+}
+
+#[test]
+fn rol_3_rol_8_the_built_in_roles_permit_what_the_golden_table_says() {
+    compare(Preset::InitiativePlanning);
+}
+
+#[test]
+fn rol_4_every_preset_permits_and_defaults_to_what_its_golden_table_says() {
+    Preset::ALL.into_iter().for_each(compare);
 }

@@ -88,6 +88,7 @@ pub enum Operation {
     CreatePortfolio { portfolio: Portfolio },
     SetArchived { portfolio: String, archived: bool },
     DeletePortfolio { portfolio: String },
+    SetRole { role: Role },
 }
 
 /// The reasons, by the names they have in the interface.
@@ -457,6 +458,11 @@ impl Model {
             }
             Operation::DeletePortfolio { portfolio } => {
                 self.portfolios.retain(|known| known.id != *portfolio);
+            }
+            Operation::SetRole { role } => {
+                for known in self.roles.iter_mut().filter(|known| known.key == role.key) {
+                    known.cells.clone_from(&role.cells);
+                }
             }
         }
         *self != before

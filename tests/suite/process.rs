@@ -7,6 +7,7 @@ use portcullis::proto::v1::directory_service_client::DirectoryServiceClient;
 use portcullis::proto::v1::membership_service_client::MembershipServiceClient;
 use portcullis::proto::v1::policy_service_client::PolicyServiceClient;
 use portcullis::proto::v1::portfolio_service_client::PortfolioServiceClient;
+use portcullis::proto::v1::role_service_client::RoleServiceClient;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStdout, Command};
 use tonic::transport::Channel;
@@ -20,6 +21,7 @@ pub struct Process {
     pub settings: AccessSettingsServiceClient<Channel>,
     pub members: MembershipServiceClient<Channel>,
     pub directory: DirectoryServiceClient<Channel>,
+    pub roles: RoleServiceClient<Channel>,
     /// Kept open: a program whose output nobody takes is told so.
     _output: BufReader<ChildStdout>,
 }
@@ -53,7 +55,8 @@ impl Process {
             portfolios: PortfolioServiceClient::new(channel.clone()),
             settings: AccessSettingsServiceClient::new(channel.clone()),
             members: MembershipServiceClient::new(channel.clone()),
-            directory: DirectoryServiceClient::new(channel),
+            directory: DirectoryServiceClient::new(channel.clone()),
+            roles: RoleServiceClient::new(channel),
             _output: output,
         }
     }

@@ -73,7 +73,7 @@ impl Maker<'_> {
                 _,
                 "at" | "etag" | "start_time" | "expire_time" | "duration" | "from_time"
                 | "until_time" | "create_time" | "update_time" | "item" | "author" | "kinds"
-                | "picture_uri" | "preset" | "privacy_approval" | "reason",
+                | "picture_uri" | "preset" | "privacy_approval" | "reason" | "built_in",
             )
             | ("User" | "ServiceAccount", "status")
             | ("Portfolio", "state")
@@ -89,7 +89,10 @@ impl Maker<'_> {
                 | "BatchCheckItem",
                 _,
             )
-            | (_, "filter" | "page_size" | "visibility" | "organization_access_role")
+            | (
+                _,
+                "filter" | "page_size" | "visibility" | "organization_access_role" | "replacement",
+            )
             | ("ListAuditEventsRequest", "portfolio" | "organization")
             | ("ListPrivacyRequestsRequest", "portfolio" | "organization" | "mine")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
@@ -148,6 +151,7 @@ impl Maker<'_> {
             "UpdatePortfolioRequest" => &["display_name", "type"],
             "UpdateAccessSettingsRequest" => &["visibility", "organization_access_role"],
             "UpdateMemberRequest" => &["role"],
+            "UpdateRoleRequest" => &["display_name", "description", "permissions"],
             other => panic!("{other}: say here what its mask may name"),
         }))
     }
@@ -169,13 +173,19 @@ impl Maker<'_> {
                 format!("{id}@{}.example", &id[..4])
             }
             (_, "domains") => format!("{}.example", self.organization()),
+            ("Role", "key")
+            | ("GetRoleRequest" | "DeleteRoleRequest", "role")
+            | (_, "replacement") => self.pick(&["scribe", "scout", "viewer"]),
             (_, "role" | "organization_access_role") => {
                 self.pick(&["viewer", "contributor", "manager"])
+            }
+            ("RolePermission", "permission") => {
+                self.pick(&["portfolio.view", "initiative.edit", "comment.view", "epic.view"])
             }
             (_, "permission") => self.pick(&["portfolio.view", "members.view", "initiative.edit"]),
             ("CatalogPermission", "name") => "budget.approve".to_owned(),
             ("Organization", "display_name") => PLAIN.to_owned(),
-            (_, "display_name") => format!("secret-of-{}", self.own),
+            (_, "display_name" | "description") => format!("secret-of-{}", self.own),
             (_, "type" | "portfolio_type") => self.pick(&TYPES),
             (_, "function") => self.pick(&FUNCTIONS),
             (_, "search") => self.pick(&["e", "acme", "zeta", "secret"]),

@@ -11,6 +11,7 @@ use portcullis::domain::Subject as DomainSubject;
 use portcullis::domain::access_settings::Visibility as ModelVisibility;
 use portcullis::domain::directory::SiteRole as ModelSiteRole;
 use portcullis::domain::revision::{Epoch, Token};
+use portcullis::domain::role::Reach as ModelReach;
 use portcullis::proto::v1::consistency::Requirement;
 use portcullis::proto::v1::*;
 use proptest::strategy::{Strategy, ValueTree};
@@ -18,7 +19,8 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::cluster::database;
 use crate::oracle::{
-    Grant as ModelGrant, Model, Operation, Portfolio as ModelPortfolio, Question, Why,
+    Grant as ModelGrant, Model, Operation, Portfolio as ModelPortfolio, Question,
+    Role as ModelRole, Why,
 };
 use crate::process::Process;
 use crate::worlds;
@@ -223,6 +225,10 @@ impl Stage {
                 self.set_archived(portfolio, *archived).await
             }
             Operation::DeletePortfolio { portfolio } => self.delete_portfolio(portfolio).await,
+            Operation::SetRole { role } => {
+                self.set_role(role).await;
+                true
+            }
         }
     }
 
@@ -233,6 +239,30 @@ impl Stage {
         let response = response.into_inner();
         self.token = response.consistency_token;
         response.outcomes[0].status()
+    }
+
+    async fn set_role(&mut self, role: &ModelRole) {
+        let cell = |(name, reach): &(String, ModelReach)| RolePermission {
+            permission: name.clone(),
+            reach: match reach {
+                ModelReach::Own => Reach::Own.into(),
+                ModelReach::Any => Reach::Any.into(),
+            },
+        };
+        let role = Role {
+            organization: self.model.organization.clone(),
+            key: role.key.clone(),
+            permissions: role.cells.iter().map(cell).collect(),
+            ..Default::default()
+        };
+        let paths = vec!["permissions".to_owned()];
+        let request = UpdateRoleRequest {
+            role: Some(role),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            ..Default::default()
+        };
+        let response = self.writer().roles.update_role(request).await.unwrap();
+        self.token = response.into_inner().consistency_token;
     }
 
     async fn set_deactivated(&mut self, user: String, deactivated: bool) {

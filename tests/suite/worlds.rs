@@ -212,7 +212,32 @@ pub fn operation() -> impl Strategy<Value = Operation> {
         2 => (on(), any::<bool>())
             .prop_map(|(portfolio, archived)| Operation::SetArchived { portfolio, archived }),
         1 => on().prop_map(|portfolio| Operation::DeletePortfolio { portfolio }),
+        1 => role().prop_map(|role| Operation::SetRole { role }),
     ]
+}
+
+/// A role that openness may give, with some of what the questions are about.
+fn role() -> impl Strategy<Value = Role> {
+    const NAMES: [&str; 6] = [
+        "assessment.complete",
+        "assessment.view",
+        "comment.edit",
+        "epic.link",
+        "portfolio.view",
+        "view.delete",
+    ];
+    let reach = prop_oneof![Just(None), Just(Some(Reach::Own)), Just(Some(Reach::Any))];
+    let key = select(vec!["contributor", "viewer", "assessor"]);
+    (key, vec(reach, NAMES.len())).prop_map(|(key, reaches)| {
+        // As the catalogue says, nobody has these for their own things only.
+        let far = |name: &str, reach| match name {
+            "epic.link" | "portfolio.view" => Reach::Any,
+            _ => reach,
+        };
+        let cells = NAMES.iter().zip(reaches);
+        let cells = cells.filter_map(|(name, reach)| Some(((*name).to_owned(), far(name, reach?))));
+        Role { key: key.to_owned(), cells: cells.collect() }
+    })
 }
 
 /// The shipped catalogue, as far as decisions look at it.
@@ -237,9 +262,13 @@ fn effect_of(permission: &str) -> Effect {
 }
 
 pub fn preset_roles() -> Vec<Role> {
+    roles_of(Preset::InitiativePlanning)
+}
+
+pub fn roles_of(preset: Preset) -> Vec<Role> {
     let role = |role: portcullis::domain::role::Role| Role {
         key: role.key.to_string(),
         cells: role.table.iter().map(|(name, reach)| (name.to_string(), *reach)).collect(),
     };
-    Preset::InitiativePlanning.roles().into_iter().map(role).collect()
+    preset.roles().into_iter().map(role).collect()
 }

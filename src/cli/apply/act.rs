@@ -91,6 +91,9 @@ async fn make(client: &Client, batch: &[Change]) -> Result<Acted, CallError> {
             let asked = on_portfolio(client, first).await?;
             acted.waiting.extend(asked.as_ref().map(waits));
         }
+        Change::CreateRole(_) | Change::UpdateRole(..) | Change::DeleteRole { .. } => {
+            on_role(client, first).await?;
+        }
         Change::AddAffiliation(_)
         | Change::RemoveAffiliation(_)
         | Change::SetFunctionCeiling { .. }
@@ -153,6 +156,36 @@ async fn on_directory(client: &Client, change: &Change) -> Result<(), CallError>
             client.delete_group(request).await?;
         }
         // The others are made by `make` itself.
+        _ => {}
+    }
+    Ok(())
+}
+
+async fn on_role(client: &Client, change: &Change) -> Result<(), CallError> {
+    let request_id = request_id();
+    match change {
+        Change::CreateRole(role) => {
+            let role = Some(role.clone());
+            client.create_role(v1::CreateRoleRequest { request_id, role }).await?;
+        }
+        Change::UpdateRole(role, was) => {
+            let fields = [
+                ("display name", "display_name"),
+                ("description", "description"),
+                ("permissions", "permissions"),
+            ];
+            let update_mask = Some(mask(was, &fields));
+            let role = Some(role.clone());
+            client.update_role(v1::UpdateRoleRequest { request_id, role, update_mask }).await?;
+        }
+        Change::DeleteRole { organization, role, etag } => {
+            let (organization, role, etag) = (organization.clone(), role.clone(), etag.clone());
+            let replacement = String::new();
+            let request =
+                v1::DeleteRoleRequest { request_id, organization, role, replacement, etag };
+            client.delete_role(request).await?;
+        }
+        // The others are no role's.
         _ => {}
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::cli::text;
+use crate::domain::permission::NEVER_BY_OPENNESS;
 use crate::domain::role::MANAGER;
 use crate::domain::{Subject, Timestamp};
 use crate::proto::v1;
@@ -12,6 +13,13 @@ use crate::proto::v1;
 pub(super) enum Change {
     CreateOrganization(v1::Organization),
     UpdateOrganization(v1::Organization, Differences),
+    CreateRole(v1::Role),
+    UpdateRole(v1::Role, Differences),
+    DeleteRole {
+        organization: String,
+        role: String,
+        etag: String,
+    },
     CreateUser(v1::User),
     UpdateUser(v1::User, Differences),
     ReactivateUser(String),
@@ -108,6 +116,7 @@ pub(super) struct Terms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Organization,
+    Role,
     User,
     SiteRole,
     Affiliation,
@@ -144,7 +153,6 @@ impl Differences {
 
 impl fmt::Display for Differences {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let none = |text: &str| if text.is_empty() { "none".to_owned() } else { text.to_owned() };
         for (index, (field, old, new)) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             write!(f, "{comma}{field} {} -> {}", none(old), none(new))?;
@@ -153,10 +161,15 @@ impl fmt::Display for Differences {
     }
 }
 
+fn none(text: &str) -> &str {
+    if text.is_empty() { "none" } else { text }
+}
+
 impl Change {
     pub fn kind(&self) -> Kind {
         match self {
             Self::CreateOrganization(_) | Self::UpdateOrganization(..) => Kind::Organization,
+            Self::CreateRole(_) | Self::UpdateRole(..) | Self::DeleteRole { .. } => Kind::Role,
             Self::CreateUser(_)
             | Self::UpdateUser(..)
             | Self::ReactivateUser(_)
@@ -185,6 +198,7 @@ impl Change {
     pub fn action(&self) -> Action {
         match self {
             Self::CreateOrganization(_)
+            | Self::CreateRole(_)
             | Self::CreateUser(_)
             | Self::AddAffiliation(_)
             | Self::CreateServiceAccount(_)
@@ -200,9 +214,11 @@ impl Change {
             | Self::RemoveGroupMember { .. }
             | Self::DeleteGroup(_)
             | Self::DeletePortfolio { .. }
+            | Self::DeleteRole { .. }
             | Self::RemoveMember { .. }
             | Self::DeleteFunctionCeiling(_) => Action::Remove,
             Self::UpdateOrganization(..)
+            | Self::UpdateRole(..)
             | Self::UpdateUser(..)
             | Self::ReactivateUser(_)
             | Self::DeactivateUser { .. }
@@ -220,6 +236,8 @@ impl Change {
     /// Its place in a plan: lower ones are made first. Whatever names something comes after it,
     /// and what a rule could refuse comes when the rest of the file no longer gives it a reason to:
     ///
+    /// - roles change before they are given by openness, and those that get what openness never
+    ///   gives when it gives them no more (ROL-7); they go when nothing uses them (ROL-6);
     /// - groups leave groups before others enter, for the way back would be a cycle (DIR-4);
     /// - managers come before others stop being one (MEM-6);
     /// - those who are to be deactivated get their grants first (MEM-2).
@@ -227,31 +245,35 @@ impl Change {
         match self {
             Self::CreateOrganization(_) => 0,
             Self::UpdateOrganization(..) => 1,
-            Self::CreateUser(_) | Self::UpdateUser(..) => 2,
-            Self::ReactivateUser(_) => 3,
-            Self::SetSiteRole { .. } => 4,
-            Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..) => 5,
-            Self::SetAdministrators { .. } => 6,
-            Self::CreateGroup(_) | Self::UpdateGroup(..) => 7,
-            Self::RemoveGroupMember { member: Subject::Group(_), .. } => 8,
-            Self::AddGroupMember { .. } => 9,
-            Self::SetFunctionCeiling { .. } => 10,
-            Self::CreatePortfolio { .. } => 11,
-            Self::UpdatePortfolio(..) => 12,
-            Self::UpdateSettings(..) => 13,
-            Self::AddMember { .. } => 14,
-            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 15,
-            Self::UpdateMember { .. } => 16,
-            Self::RemoveMember { .. } => 17,
-            Self::RemoveGroupMember { .. } => 18,
-            Self::DeleteGroup(_) => 19,
-            Self::DeletePortfolio { .. } => 20,
-            Self::DeleteFunctionCeiling(_) => 21,
+            Self::CreateRole(_) => 2,
+            Self::UpdateRole(role, _) if !manages_access(role) => 3,
+            Self::CreateUser(_) | Self::UpdateUser(..) => 4,
+            Self::ReactivateUser(_) => 5,
+            Self::SetSiteRole { .. } => 6,
+            Self::CreateServiceAccount(_) | Self::UpdateServiceAccount(..) => 7,
+            Self::SetAdministrators { .. } => 8,
+            Self::CreateGroup(_) | Self::UpdateGroup(..) => 9,
+            Self::RemoveGroupMember { member: Subject::Group(_), .. } => 10,
+            Self::AddGroupMember { .. } => 11,
+            Self::SetFunctionCeiling { .. } => 12,
+            Self::CreatePortfolio { .. } => 13,
+            Self::UpdatePortfolio(..) => 14,
+            Self::UpdateSettings(..) => 15,
+            Self::UpdateRole(..) => 16,
+            Self::AddMember { .. } => 17,
+            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 18,
+            Self::UpdateMember { .. } => 19,
+            Self::RemoveMember { .. } => 20,
+            Self::RemoveGroupMember { .. } => 21,
+            Self::DeleteGroup(_) => 22,
+            Self::DeletePortfolio { .. } => 23,
+            Self::DeleteFunctionCeiling(_) => 24,
+            Self::DeleteRole { .. } => 25,
             // One has a limited number of them: the old ones make room for the new.
-            Self::RemoveAffiliation(_) => 22,
-            Self::AddAffiliation(_) => 23,
-            Self::DeactivateServiceAccount { .. } => 24,
-            Self::DeactivateUser { .. } => 25,
+            Self::RemoveAffiliation(_) => 26,
+            Self::AddAffiliation(_) => 27,
+            Self::DeactivateServiceAccount { .. } => 28,
+            Self::DeactivateUser { .. } => 29,
         }
     }
 
@@ -280,6 +302,12 @@ impl Change {
             _ => false,
         }
     }
+}
+
+/// Whether the role holds what openness never gives (ROL-7).
+fn manages_access(role: &v1::Role) -> bool {
+    let never = |cell: &v1::RolePermission| NEVER_BY_OPENNESS.contains(&cell.permission.as_str());
+    role.permissions.iter().any(never)
 }
 
 impl Terms {
@@ -319,6 +347,12 @@ impl fmt::Display for Change {
             | Self::SetAdministrators { organization, was, .. } => {
                 write!(f, "organization {}: {was}", organization.id)
             }
+            Self::CreateRole(role) => {
+                let cells: Vec<String> = role.permissions.iter().map(cell_text).collect();
+                write!(f, "role {}: {}", role.key, none(&cells.join(", ")))
+            }
+            Self::UpdateRole(role, was) => write!(f, "role {}: {was}", role.key),
+            Self::DeleteRole { role, .. } => write!(f, "role {role}"),
             Self::CreateUser(user) => write!(f, "user {} <{}>", user.id, user.email),
             Self::UpdateUser(user, was) => write!(f, "user {}: {was}", user.id),
             Self::ReactivateUser(user) => {
@@ -382,8 +416,9 @@ impl fmt::Display for Change {
 }
 
 impl Kind {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Organization,
+        Self::Role,
         Self::User,
         Self::SiteRole,
         Self::Affiliation,
@@ -401,6 +436,7 @@ impl Kind {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Organization => "organizations",
+            Self::Role => "roles",
             Self::User => "users",
             Self::SiteRole => "site roles",
             Self::Affiliation => "affiliations",
@@ -432,6 +468,12 @@ pub(super) fn visibility_text(visibility: i32) -> &'static str {
         Ok(v1::Visibility::Open) => "open",
         Ok(v1::Visibility::Unspecified) | Err(_) => "unknown",
     }
+}
+
+/// What a role holds, as a plan tells it: `portfolio.view`, `comment.edit own`.
+pub(super) fn cell_text(cell: &v1::RolePermission) -> String {
+    let own = if cell.reach == v1::Reach::Own as i32 { " own" } else { "" };
+    format!("{}{own}", cell.permission)
 }
 
 /// A site role as files write it.

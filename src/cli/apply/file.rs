@@ -7,7 +7,7 @@ use super::validate;
 use crate::cli::text::{self, FileError, Text};
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::{Email, ExternalsJoin, SiteRole, is_domain};
-use crate::domain::role::Preset;
+use crate::domain::role::{Preset, RoleTable};
 use crate::domain::{
     FunctionKey, GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject,
     Timestamp, UserId,
@@ -28,8 +28,9 @@ pub(crate) struct File {
     pub service_accounts: Option<Vec<ServiceAccount>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub groups: Option<Vec<Group>>,
-    #[serde(default, rename = "roles", deserialize_with = "later::roles", skip_serializing)]
-    pub _roles: (),
+    /// Roles of the organization's own, and what differs from the preset in those that it brought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub roles: Option<Vec<Role>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub portfolios: Option<Vec<Portfolio>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -122,6 +123,20 @@ pub(crate) struct Group {
 
 #[derive(Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
+pub(crate) struct Role {
+    #[serde(deserialize_with = "text::parsed")]
+    pub key: RoleKey,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// All that it holds: `portfolio.view: any`, `comment.edit: own`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<RoleTable>,
+}
+
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Portfolio {
     #[serde(deserialize_with = "text::parsed")]
     pub id: PortfolioId,
@@ -185,7 +200,7 @@ mod later {
         };
     }
 
-    refuse! { roles parent linked }
+    refuse! { parent linked }
 }
 
 impl File {
@@ -206,6 +221,11 @@ impl File {
     /// The groups that the file lists.
     pub fn groups(&self) -> &[Group] {
         self.groups.as_deref().unwrap_or_default()
+    }
+
+    /// The roles that the file lists.
+    pub fn roles(&self) -> &[Role] {
+        self.roles.as_deref().unwrap_or_default()
     }
 
     /// The portfolios that the file lists.
@@ -340,7 +360,9 @@ portfolios:
             ("2030-01-01T00:00:00Z", "soon", (13, 56), "`soon` is no instant; write RFC 3339"),
             ("Ann@Example.org", "ann", (5, 22), "`ann` is no e-mail address: it must be `local@"),
             ("a.example", "-a", (3, 49), "`-a` is no domain; write `example.com`"),
-            ("domains", "preset: agile, domains", (3, 34), "expected `initiative_planning`"),
+            ("domains", "preset: agile, domains", (3, 34), "one of `initiative_planning`, `board_"),
+            ("users:", "roles: [{key: r, permissions: {a.b: all}}]\nusers:", (4, 37), "`any`"),
+            ("users:", "roles: [{key: r, permissions: {ab: any}}]\nusers:", (4, 31), "`noun.verb`"),
         ];
         for (right, wrong, place, message) in cases {
             let error = refused("a.yaml", &YAML.replace(right, wrong));
@@ -364,7 +386,6 @@ portfolios:
     #[test]
     fn keys_of_later_versions_are_refused_not_ignored() {
         let cases = [
-            ("users:", "roles: []\nusers:", "`roles` is not supported yet"),
             ("owner: ann", "owner: ann\n    parent: zeus", "`parent` is not supported yet"),
             ("owner: ann", "owner: ann\n    linked: true", "`linked` is not supported yet"),
         ];

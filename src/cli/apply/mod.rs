@@ -28,6 +28,7 @@ mod grants;
 mod plan;
 mod present;
 mod prune;
+mod roles;
 mod validate;
 
 /// Plans up to this long are printed line by line, longer ones in numbers only.
@@ -43,8 +44,9 @@ pub(crate) struct Arguments {
     dry_run: bool,
 
     /// Also take away what the organization has and the file does not: grants, members of groups,
-    /// groups, portfolios (for good), administrators, affiliations and ceilings of functions; users
-    /// and service accounts are deactivated. Lists that the file leaves out are left alone
+    /// groups, portfolios (for good), roles of its own, administrators, affiliations and ceilings of
+    /// functions; users and service accounts are deactivated. Lists that the file leaves out are
+    /// left alone
     #[arg(long, env = "PORTCULLIS_PRUNE", value_parser = BoolishValueParser::new())]
     prune: bool,
 

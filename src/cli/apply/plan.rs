@@ -8,6 +8,7 @@ use super::file::{File, Portfolio};
 use super::functions;
 use super::grants;
 use super::present::{Present, PresentPortfolio};
+use super::roles;
 use crate::domain::access_settings::Visibility;
 use crate::domain::{RoleKey, Subject, Timestamp, UserId};
 use crate::proto::v1;
@@ -35,6 +36,10 @@ pub(super) fn diff(file: &File, present: &Present, owner: OwnerIs, now: Timestam
     let mut plan = Plan::default();
     references(file, present, &mut plan);
     directory::organization(&file.organization, present, &mut plan);
+    roles::references(file, present, &mut plan);
+    for entry in file.roles() {
+        roles::role(entry, file, present, &mut plan);
+    }
     for entry in file.users() {
         directory::user(entry, file, present, &mut plan);
         functions::affiliations(entry, file, present, &mut plan);

@@ -1,6 +1,6 @@
 //! What of a file's content the server holds already.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
@@ -21,6 +21,8 @@ const CONCURRENCY: usize = 32;
 pub(super) struct Present {
     /// The file's own organization, and those it names as homes.
     pub organizations: HashMap<String, v1::Organization>,
+    /// Those of the file's organization, by key.
+    pub roles: BTreeMap<String, v1::Role>,
     pub users: HashMap<String, v1::User>,
     /// The site roles that were set in the file's organization, by user.
     pub site_roles: HashMap<String, i32>,
@@ -95,9 +97,14 @@ impl Present {
 
         let found = organizations.into_iter().map(|id| organization(client, id));
         let organizations = found_by_id(futures::stream::iter(found), &bar).await?;
+        let ours = file.organization.id.as_str();
+        let roles = match organizations.contains_key(ours) {
+            true => inventory::roles(client, ours).await?,
+            false => Vec::new(),
+        };
+        let roles = roles.into_iter().map(|role| (role.key.clone(), role)).collect();
         let found = named.users.iter().map(|id| user(client, id));
         let found = found_by_id(futures::stream::iter(found), &bar).await?;
-        let ours = file.organization.id.as_str();
         let affiliations = functions(&found, ours);
         let (users, site_roles) = users_and_site_roles(found, ours);
         let found = named.groups.iter().map(|id| group(client, id));
@@ -116,6 +123,7 @@ impl Present {
         let asks = organizations.get(ours).is_some_and(|found| asks(file, found, actor));
         Ok(Self {
             organizations,
+            roles,
             users,
             site_roles,
             affiliations,

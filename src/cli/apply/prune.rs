@@ -1,10 +1,11 @@
 //! What `--prune` takes away: whatever of the organization is on the server and not in the file.
 //! Pure, as `plan`.
 //!
-//! A list that the file does not have at all (`users`, `groups`, `portfolios`, `service_accounts`,
-//! `administrators`, `function_ceilings`, the `affiliations` of a user) is left alone; an entry
-//! says everything about its members or grants. Who is named anywhere in the file stays, and nobody
-//! at home elsewhere is deactivated.
+//! A list that the file does not have at all (`roles`, `users`, `groups`, `portfolios`,
+//! `service_accounts`, `administrators`, `function_ceilings`, the `affiliations` of a user) is left
+//! alone; an entry says everything about its members or grants. Who is named anywhere in the file
+//! stays, and nobody at home elsewhere is deactivated. Roles that the preset brought stay as they
+//! are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,6 +22,7 @@ use crate::proto::v1;
 pub(super) fn prune(file: &File, inventory: &Inventory, plan: &mut Plan) {
     let kept = kept(file);
     administrators(file, inventory, plan);
+    roles(file, inventory, plan);
     groups(file, inventory, &kept, plan);
     portfolios(file, inventory, plan);
     prune_affiliations(file, inventory, plan);
@@ -75,6 +77,19 @@ fn administrators(file: &File, inventory: &Inventory, plan: &mut Plan) {
     let mut wanted: Vec<_> = entries.iter().map(ToString::to_string).collect();
     wanted.sort_unstable();
     set_administrators(&v1::Organization { etag, ..found.clone() }, wanted, Action::Remove, plan);
+}
+
+/// Those of the organization's own. One that is still in use when its turn comes the server refuses
+/// (ROL-6): the file left a list out that uses it.
+fn roles(file: &File, inventory: &Inventory, plan: &mut Plan) {
+    let Some(entries) = &file.roles else { return };
+    let listed = |role: &&v1::Role| entries.iter().any(|entry| entry.key.as_str() == role.key);
+    let own = inventory.roles.iter().filter(|role| !role.built_in);
+    plan.changes.extend(own.filter(|role| !listed(role)).map(|role| Change::DeleteRole {
+        organization: role.organization.clone(),
+        role: role.key.clone(),
+        etag: role.etag.clone(),
+    }));
 }
 
 fn groups(file: &File, inventory: &Inventory, kept: &BTreeSet<String>, plan: &mut Plan) {

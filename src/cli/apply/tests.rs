@@ -6,8 +6,10 @@ use super::change::{Action, Change, Differences, Kind, Terms};
 use super::file::File;
 use super::plan::{OwnerIs, Plan, diff};
 use super::present::{Present, PresentGroup, PresentPortfolio};
+use super::roles::cells;
 use crate::cli::text;
 use crate::domain::Subject;
+use crate::domain::role::Preset;
 use crate::proto::v1;
 
 const FILE: &str = "
@@ -68,7 +70,19 @@ fn applied(plan: &Plan) -> Present {
 fn apply(change: Change, present: &mut Present) {
     match change {
         Change::CreateOrganization(organization) => {
+            let preset = Preset::parse(&organization.preset).unwrap_or(Preset::InitiativePlanning);
+            let roles = preset.roles().into_iter().map(|role| v1::Role {
+                key: role.key.to_string(),
+                display_name: role.display_name,
+                permissions: cells(&role.table),
+                built_in: true,
+                ..v1::Role::default()
+            });
+            present.roles.extend(roles.map(|role| (role.key.clone(), role)));
             present.organizations.insert(organization.id.clone(), organization);
+        }
+        Change::CreateRole(role) | Change::UpdateRole(role, _) => {
+            present.roles.insert(role.key.clone(), role);
         }
         Change::CreateUser(user) | Change::UpdateUser(user, _) => {
             present.users.insert(user.id.clone(), user);
@@ -472,3 +486,4 @@ fn the_demo_file_is_one_that_can_be_applied() {
 }
 
 mod pruning;
+mod roles;

@@ -6,11 +6,11 @@ use std::hash::Hash;
 
 use super::file::{File, FunctionCeiling, Grant, Group, Portfolio};
 use crate::domain::directory::MAX_GROUP_DEPTH;
-use crate::domain::permission::NEVER_BY_OPENNESS;
-use crate::domain::role::{MANAGER, Preset, Role};
+use crate::domain::role::MANAGER;
 use crate::domain::{Subject, UserId};
 
 const MAX_NAME: usize = 200;
+const MAX_DESCRIPTION: usize = 1_000;
 /// The longest type of a portfolio, in bytes.
 const MAX_TYPE: usize = 64;
 /// More would scroll the first ones away.
@@ -22,7 +22,6 @@ const MOST_TOLD: usize = 20;
 /// The mistakes, one a line.
 pub(super) fn validate(file: &File) -> Result<(), String> {
     let mut problems = Problems(Vec::new());
-    let roles = Preset::InitiativePlanning.roles();
     problems.name("organization.display_name", 1, file.organization.display_name.as_deref());
     if let Some(administrators) = &file.organization.administrators {
         problems.twice("organization.administrators", "", administrators.iter());
@@ -30,15 +29,29 @@ pub(super) fn validate(file: &File) -> Result<(), String> {
     if let Some(partners) = &file.organization.partner_organizations {
         problems.twice("organization.partner_organizations", "", partners.iter());
     }
+    roles(file, &mut problems);
     users(file, &mut problems);
     service_accounts(file, &mut problems);
     groups(file, &mut problems);
     problems.twice("portfolios", "id", file.portfolios().iter().map(|portfolio| &portfolio.id));
     for (index, portfolio) in file.portfolios().iter().enumerate() {
-        self::portfolio(&format!("portfolios[{index}]"), portfolio, &roles, &mut problems);
+        self::portfolio(&format!("portfolios[{index}]"), portfolio, &mut problems);
     }
-    function_ceilings(file, &roles, &mut problems);
+    function_ceilings(file, &mut problems);
     problems.told()
+}
+
+fn roles(file: &File, problems: &mut Problems) {
+    problems.twice("roles", "key", file.roles().iter().map(|role| &role.key));
+    for (index, role) in file.roles().iter().enumerate() {
+        let path = format!("roles[{index}]");
+        problems.name(&format!("{path}.display_name"), 1, role.display_name.as_deref());
+        let length = role.description.as_ref().map_or(0, |text| text.chars().count());
+        if length > MAX_DESCRIPTION {
+            let text = format!("has {length} characters; at most {MAX_DESCRIPTION} are accepted");
+            problems.add(&format!("{path}.description"), &text);
+        }
+    }
 }
 
 fn users(file: &File, problems: &mut Problems) {
@@ -119,25 +132,15 @@ fn depth<'a>(
     if deepest < MAX_GROUP_DEPTH { Ok(deepest + 1) } else { Err(too_deep()) }
 }
 
-fn portfolio(path: &str, portfolio: &Portfolio, roles: &[Role], problems: &mut Problems) {
+fn portfolio(path: &str, portfolio: &Portfolio, problems: &mut Problems) {
     problems.name(&format!("{path}.display_name"), 1, portfolio.display_name.as_deref());
     problems.twice(
         &format!("{path}.grants"),
         "subject",
         portfolio.grants.iter().map(|g| &g.subject),
     );
-    if let Some(key) = &portfolio.organization_access_role {
-        let path = format!("{path}.organization_access_role");
-        let role = problems.role(&path, key.as_str(), roles);
-        let forbidden = |name: &&&str| role.is_some_and(|role| role.table.contains_key(**name));
-        if let Some(name) = NEVER_BY_OPENNESS.iter().find(forbidden) {
-            let text = format!("`{key}` holds `{name}`, which a whole organization never has");
-            problems.add(&path, &text);
-        }
-    }
     for (index, grant) in portfolio.grants.iter().enumerate() {
         let path = format!("{path}.grants[{index}]");
-        problems.role(&format!("{path}.role"), grant.role.as_str(), roles);
         if grant.start_time.zip(grant.expire_time).is_some_and(|(start, end)| end <= start) {
             problems.add(&format!("{path}.expire_time"), "must be after `start_time`");
         }
@@ -149,13 +152,12 @@ fn portfolio(path: &str, portfolio: &Portfolio, roles: &[Role], problems: &mut P
     }
 }
 
-fn function_ceilings(file: &File, roles: &[Role], problems: &mut Problems) {
+fn function_ceilings(file: &File, problems: &mut Problems) {
     let entries = file.function_ceilings();
     let key = |entry: &FunctionCeiling| format!("{} {}", entry.function, entry.portfolio_type);
     problems.twice("function_ceilings", "", entries.iter().map(key));
     for (index, entry) in entries.iter().enumerate() {
         let path = format!("function_ceilings[{index}]");
-        problems.role(&format!("{path}.role"), entry.role.as_str(), roles);
         let portfolio_type = entry.portfolio_type.as_str();
         let fits = portfolio_type.len() <= MAX_TYPE && portfolio_type.parse::<UserId>().is_ok();
         if !portfolio_type.is_empty() && !fits {
@@ -209,15 +211,6 @@ impl Problems {
         }
     }
 
-    fn role<'a>(&mut self, path: &str, key: &str, roles: &'a [Role]) -> Option<&'a Role> {
-        let role = roles.iter().find(|role| role.key.as_str() == key);
-        if role.is_none() {
-            let keys: Vec<_> = roles.iter().map(|role| format!("`{}`", role.key)).collect();
-            self.add(path, &format!("there is no role `{key}`; accepted: {}", keys.join(", ")));
-        }
-        role
-    }
-
     fn told(self) -> Result<(), String> {
         let Self(problems) = self;
         let mut seen = HashSet::new();
@@ -268,17 +261,6 @@ mod tests {
     }
 
     #[test]
-    fn a_role_must_exist_and_be_fit_for_an_organization() {
-        let told = portfolio("grants: [{subject: 'user:a', role: editor}]");
-        let expected = "`portfolios[0].grants[0].role`: there is no role `editor`; accepted: \
-                        `manager`, `contributor`, `viewer`, `assessor`";
-        assert_eq!(told, expected);
-        let told = portfolio("organization_access_role: manager");
-        assert!(told.contains("`manager` holds `access.manage`"), "{told}");
-        assert_eq!(portfolio("organization_access_role: contributor"), "");
-    }
-
-    #[test]
     fn vis_1_the_owner_needs_no_grant_and_gets_no_lesser_one() {
         assert_eq!(portfolio("grants: [{subject: 'user:ann', role: manager}]"), "");
         let told = portfolio("grants: [{subject: 'user:ann', role: viewer}]");
@@ -315,12 +297,14 @@ mod tests {
         assert!(told.contains("has 0 characters; 1 to 200 are accepted"), "{told}");
         assert_eq!(portfolio(&format!("display_name: {}", "ä".repeat(200))), "");
         assert_ne!(portfolio(&format!("display_name: {}", "ä".repeat(201))), "");
+        let told = mistakes(&format!("roles: [{{key: r, description: {}}}]", "ä".repeat(1_001)));
+        assert!(told.starts_with("`roles[0].description`: has 1001 characters"), "{told}");
         let told = portfolio(r#"display_name: "a\e[31mb""#);
         assert!(told.contains("contains a control character"), "{told}");
     }
 
     #[test]
-    fn functions_come_once_and_their_ceilings_name_roles_and_types() {
+    fn functions_come_once_and_their_ceilings_name_types() {
         let told = mistakes("users: [{id: a, email: x@y.z, affiliations: [tutor, tutor]}]");
         assert!(told.starts_with("`users[0].affiliations[1]`: `tutor` comes twice"), "{told}");
         let ceiling = |keys: &str| {
@@ -329,8 +313,6 @@ mod tests {
         };
         assert_eq!(ceiling("portfolio_type: plan, role: viewer"), "");
         assert!(ceiling("role: manager").starts_with("`function_ceilings[1]`: `tutor ` comes"));
-        let told = ceiling("portfolio_type: plan, role: editor");
-        assert!(told.starts_with("`function_ceilings[1].role`: there is no role `editor`"));
         for odd in ["a b".to_owned(), "x".repeat(65)] {
             let told = ceiling(&format!("portfolio_type: {odd}, role: viewer"));
             assert!(told.starts_with("`function_ceilings[1].portfolio_type`: is no type"));
@@ -338,7 +320,10 @@ mod tests {
     }
 
     #[test]
-    fn service_accounts_and_administrators_come_once() {
+    fn service_accounts_administrators_and_roles_come_once() {
+        let told = mistakes("roles: [{key: a}, {key: a, display_name: ''}]");
+        assert!(told.contains("`roles[1].key`: `a` comes twice"), "{told}");
+        assert!(told.contains("`roles[1].display_name`: has 0 characters"), "{told}");
         let told = mistakes("service_accounts: [{id: ci, display_name: ''}, {id: ci}]");
         assert!(told.contains("`service_accounts[1].id`: `ci` comes twice"), "{told}");
         assert!(told.contains("`service_accounts[0].display_name`: has 0 characters"), "{told}");

@@ -11,8 +11,16 @@ use crate::domain::Timestamp;
 use crate::proto::v1;
 
 /// Fields that say nothing to a reader: the event itself has them, or they are bookkeeping.
-const DULL: [&str; 7] =
-    ["id", "organization", "version", "create_time", "update_time", "author", "portfolio_type"];
+const DULL: [&str; 8] = [
+    "id",
+    "key",
+    "organization",
+    "version",
+    "create_time",
+    "update_time",
+    "author",
+    "portfolio_type",
+];
 
 /// What the event changed.
 pub(super) fn of(event: &v1::AuditEvent) -> String {
@@ -268,6 +276,13 @@ mod tests {
         let new = json!({ "state": "rejected", "reason": "no" });
         let expected = "privacy request apollo: reason none -> no, state pending -> rejected";
         assert_eq!(told("privacy_request.rejected", &old, &new), expected);
+        let scribe = json!({ "key": "apollo", "display_name": "Scribe", "version": 1,
+            "table": { "portfolio.view": "any" } });
+        let less = json!({ "key": "apollo", "display_name": "Scribe", "version": 2, "table": {} });
+        let expected = "role apollo: display name Scribe, portfolio.view any";
+        assert_eq!(told("role.created", &Value::Null, &scribe), expected);
+        let expected = "role apollo: portfolio.view any -> none";
+        assert_eq!(told("role.updated", &scribe, &less), expected);
         assert_eq!(told("something.new", &Value::Null, &Value::Null), "something apollo");
     }
 

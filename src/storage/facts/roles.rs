@@ -13,7 +13,7 @@ use crate::storage::{Error, Transaction};
 type Row = (String, Option<String>, Option<String>);
 
 impl Transaction {
-    /// The roles of an organization: all, or those of the keys.
+    /// The roles of an organization that are not deleted: all, or those of the keys.
     pub(in crate::storage) async fn role_facts(
         &mut self,
         organization: &OrganizationId,
@@ -25,6 +25,7 @@ impl Transaction {
         let mut query = roles::table
             .left_join(role_permissions::table.on(permissions))
             .filter(roles::organization.eq(organization.as_str()))
+            .filter(roles::delete_time.is_null())
             .select((
                 roles::key,
                 role_permissions::permission.nullable(),

@@ -159,7 +159,7 @@ const WHOLE: &str = "
     LEFT JOIN LATERAL (SELECT t.permission, t.reach FROM role_permissions AS t
                        WHERE t.organization = r.organization AND t.role = r.key OFFSET 0) AS t
         ON true
-    WHERE r.organization = (SELECT organization FROM place)
+    WHERE r.organization = (SELECT organization FROM place) AND r.delete_time IS NULL
   UNION ALL
     SELECT 5, name, effect, ordinal::text, may_be_own, internal_only, registered, null, null, null,
            null
@@ -177,7 +177,7 @@ const NARROW: &str = "
            null
     FROM permissions WHERE name = ANY (";
 
-// $5: permissions.
+// $5: permissions. Of a deleted role there are no cells.
 const CELLS: &str = ")
   UNION ALL
     SELECT 4, r.role, t.permission, t.reach, null, null, null, null, null, null, null

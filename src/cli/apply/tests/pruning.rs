@@ -43,6 +43,13 @@ fn more() -> Inventory {
             administrators: vec!["ann".to_owned(), "zoe".to_owned()],
             ..v1::Organization::default()
         },
+        roles: [("scout", false), ("scribe", false), ("viewer", true)]
+            .map(|(key, built_in)| v1::Role {
+                key: key.to_owned(),
+                built_in,
+                ..v1::Role::default()
+            })
+            .to_vec(),
         users: vec![user("ann"), gone, user("zoe")],
         service_accounts: vec![
             account("ci", v1::UserStatus::Active),
@@ -108,7 +115,7 @@ fn removals(file: &File, inventory: &Inventory) -> Vec<String> {
 fn what_the_file_does_not_have_is_taken_away_in_an_order_that_works() {
     let file = file(&[
         ("Acme}", "Acme, administrators: [ann]}"),
-        ("groups:", "service_accounts: []\ngroups:"),
+        ("groups:", "service_accounts: []\nroles: [{key: scribe}]\ngroups:"),
     ]);
     assert_eq!(
         removals(&file, &more()),
@@ -121,6 +128,7 @@ fn what_the_file_does_not_have_is_taken_away_in_an_order_that_works() {
             "- group inner: member user:zoe",
             "- group extra",
             "- portfolio zeus, for good",
+            "- role scout",
             "- service account ci: status active -> deactivated",
             "- user zoe: status active -> deactivated",
         ]
