@@ -347,10 +347,7 @@ impl fmt::Display for Change {
             | Self::SetAdministrators { organization, was, .. } => {
                 write!(f, "organization {}: {was}", organization.id)
             }
-            Self::CreateRole(role) => {
-                let cells: Vec<String> = role.permissions.iter().map(cell_text).collect();
-                write!(f, "role {}: {}", role.key, none(&cells.join(", ")))
-            }
+            Self::CreateRole(role) => write!(f, "role {}: {}", role.key, cells_text(role)),
             Self::UpdateRole(role, was) => write!(f, "role {}: {was}", role.key),
             Self::DeleteRole { role, .. } => write!(f, "role {role}"),
             Self::CreateUser(user) => write!(f, "user {} <{}>", user.id, user.email),
@@ -404,15 +401,26 @@ impl fmt::Display for Change {
             Self::UpdateMember { portfolio, subject, was, .. } => {
                 write!(f, "portfolio {portfolio}: {subject}: {was}")
             }
-            Self::SetFunctionCeiling { ceiling, was } => {
-                let was = was.iter().map(|was| format!("role {was} -> ")).collect::<String>();
-                write!(f, "function ceiling {}: {was}{}", ceiling_text(ceiling), ceiling.role)
-            }
-            Self::DeleteFunctionCeiling(ceiling) => {
-                write!(f, "function ceiling {}: {}", ceiling_text(ceiling), ceiling.role)
-            }
+            Self::SetFunctionCeiling { ceiling, was } => write_ceiling(f, ceiling, was.as_deref()),
+            Self::DeleteFunctionCeiling(ceiling) => write_ceiling(f, ceiling, None),
         }
     }
+}
+
+/// `was` is the role before, if there was one.
+fn write_ceiling(
+    f: &mut fmt::Formatter<'_>,
+    ceiling: &v1::FunctionCeiling,
+    was: Option<&str>,
+) -> fmt::Result {
+    let was = was.map(|was| format!("role {was} -> ")).unwrap_or_default();
+    write!(f, "function ceiling {}: {was}{}", ceiling_text(ceiling), ceiling.role)
+}
+
+/// All that a role holds.
+fn cells_text(role: &v1::Role) -> String {
+    let cells: Vec<String> = role.permissions.iter().map(cell_text).collect();
+    none(&cells.join(", ")).to_owned()
 }
 
 impl Kind {
