@@ -3,7 +3,8 @@
 use indicatif::ProgressBar;
 use uuid::Uuid;
 
-use super::change::{Change, Differences, Terms};
+use super::change::{Change, Terms};
+use super::differences::Differences;
 use crate::cli::text;
 use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client, reason_name};

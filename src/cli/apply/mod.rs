@@ -21,6 +21,7 @@ use crate::grpc::client::{CallError, Client};
 
 mod act;
 mod change;
+mod differences;
 mod directory;
 pub(super) mod file;
 mod functions;

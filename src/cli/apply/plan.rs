@@ -1,7 +1,8 @@
 //! What has to be done so that the server holds what the file says. Pure: compares, calls nobody.
 //! What is only on the server is left alone; see `prune`.
 
-use super::change::{Action, Change, Differences, Kind, visibility_text};
+use super::change::{Action, Change, Kind, visibility_text};
+use super::differences::Differences;
 use super::directory;
 use super::file::{File, Portfolio};
 use super::functions;
