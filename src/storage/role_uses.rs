@@ -132,7 +132,8 @@ impl Write {
     }
 
     /// Moves everything that uses a role to another one: three statements, however much it is, and
-    /// an audit event for each member, each portfolio and each ceiling. Needs the organization's scope.
+    /// an audit event for each member, each portfolio and each ceiling. Needs the organization's
+    /// scope.
     ///
     /// More portfolios than the feed follows key by key make it load the organization anew.
     ///

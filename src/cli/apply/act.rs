@@ -3,7 +3,8 @@
 use indicatif::ProgressBar;
 use uuid::Uuid;
 
-use super::change::{Change, Differences, Terms, visibility_text};
+use super::change::{Change, Terms, visibility_text};
+use super::differences::Differences;
 use crate::cli::text;
 use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client, reason_name};

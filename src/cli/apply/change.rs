@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::differences::{Differences, none};
 use crate::cli::text;
 use crate::domain::permission::NEVER_BY_OPENNESS;
 use crate::domain::role::MANAGER;
@@ -128,41 +129,6 @@ pub(super) enum Kind {
     AccessSettings,
     Grant,
     FunctionCeiling,
-}
-
-/// Fields with another value than the file's: name, old, new.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Differences(Vec<(&'static str, String, String)>);
-
-impl Differences {
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Notes the field if the values differ.
-    pub fn note(&mut self, field: &'static str, old: &str, new: &str) {
-        if old != new {
-            self.0.push((field, old.to_owned(), new.to_owned()));
-        }
-    }
-
-    pub fn has(&self, field: &str) -> bool {
-        self.0.iter().any(|(name, ..)| *name == field)
-    }
-}
-
-impl fmt::Display for Differences {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (field, old, new)) in self.0.iter().enumerate() {
-            let comma = if index == 0 { "" } else { ", " };
-            write!(f, "{comma}{field} {} -> {}", none(old), none(new))?;
-        }
-        Ok(())
-    }
-}
-
-fn none(text: &str) -> &str {
-    if text.is_empty() { "none" } else { text }
 }
 
 impl Change {
@@ -347,10 +313,7 @@ impl fmt::Display for Change {
             | Self::SetAdministrators { organization, was, .. } => {
                 write!(f, "organization {}: {was}", organization.id)
             }
-            Self::CreateRole(role) => {
-                let cells: Vec<String> = role.permissions.iter().map(cell_text).collect();
-                write!(f, "role {}: {}", role.key, none(&cells.join(", ")))
-            }
+            Self::CreateRole(role) => write!(f, "role {}: {}", role.key, cells_text(role)),
             Self::UpdateRole(role, was) => write!(f, "role {}: {was}", role.key),
             Self::DeleteRole { role, .. } => write!(f, "role {role}"),
             Self::CreateUser(user) => write!(f, "user {} <{}>", user.id, user.email),
@@ -404,15 +367,26 @@ impl fmt::Display for Change {
             Self::UpdateMember { portfolio, subject, was, .. } => {
                 write!(f, "portfolio {portfolio}: {subject}: {was}")
             }
-            Self::SetFunctionCeiling { ceiling, was } => {
-                let was = was.iter().map(|was| format!("role {was} -> ")).collect::<String>();
-                write!(f, "function ceiling {}: {was}{}", ceiling_text(ceiling), ceiling.role)
-            }
-            Self::DeleteFunctionCeiling(ceiling) => {
-                write!(f, "function ceiling {}: {}", ceiling_text(ceiling), ceiling.role)
-            }
+            Self::SetFunctionCeiling { ceiling, was } => write_ceiling(f, ceiling, was.as_deref()),
+            Self::DeleteFunctionCeiling(ceiling) => write_ceiling(f, ceiling, None),
         }
     }
+}
+
+/// `was` is the role before, if there was one.
+fn write_ceiling(
+    f: &mut fmt::Formatter<'_>,
+    ceiling: &v1::FunctionCeiling,
+    was: Option<&str>,
+) -> fmt::Result {
+    let was = was.map(|was| format!("role {was} -> ")).unwrap_or_default();
+    write!(f, "function ceiling {}: {was}{}", ceiling_text(ceiling), ceiling.role)
+}
+
+/// All that a role holds.
+fn cells_text(role: &v1::Role) -> String {
+    let cells: Vec<String> = role.permissions.iter().map(cell_text).collect();
+    none(&cells.join(", ")).to_owned()
 }
 
 impl Kind {

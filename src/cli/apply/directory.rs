@@ -1,8 +1,7 @@
 //! The organization and its directory: what to add, what to change.
 
-use super::change::{
-    Action, Change, Differences, externals_join_text, site_role_text, visibility_text,
-};
+use super::change::{Action, Change, externals_join_text, site_role_text, visibility_text};
+use super::differences::Differences;
 use super::file::{File, Group, Organization, ServiceAccount, Status, User};
 use super::plan::{Plan, cannot_change, note, visibility_message};
 use super::present::Present;

@@ -1,6 +1,7 @@
 //! The grants of one portfolio: which to add, which to change.
 
-use super::change::{Change, Differences, Terms};
+use super::change::{Change, Terms};
+use super::differences::Differences;
 use super::file::{Grant, Portfolio};
 use super::plan::Plan;
 use super::present::PresentPortfolio;

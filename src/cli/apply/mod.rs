@@ -21,6 +21,7 @@ use crate::grpc::client::{CallError, Client};
 
 mod act;
 mod change;
+mod differences;
 mod directory;
 pub(super) mod file;
 mod functions;
@@ -44,8 +45,8 @@ pub(crate) struct Arguments {
     dry_run: bool,
 
     /// Also take away what the organization has and the file does not: grants, members of groups,
-    /// groups, portfolios (for good), roles of its own, administrators, affiliations and ceilings of
-    /// functions; users and service accounts are deactivated. Lists that the file leaves out are
+    /// groups, portfolios (for good), roles of its own, administrators, affiliations and ceilings
+    /// of functions; users and service accounts are deactivated. Lists that the file leaves out are
     /// left alone
     #[arg(long, env = "PORTCULLIS_PRUNE", value_parser = BoolishValueParser::new())]
     prune: bool,

@@ -2,7 +2,8 @@
 //! What is only on the server is left alone; see `prune`.
 
 use super::act::waits;
-use super::change::{Action, Change, Differences, Kind, visibility_text};
+use super::change::{Action, Change, Kind, visibility_text};
+use super::differences::Differences;
 use super::directory;
 use super::file::{File, Portfolio};
 use super::functions;

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::change::{Change, Differences, cell_text};
+use super::change::{Change, cell_text};
+use super::differences::Differences;
 use super::file::{File, Role};
 use super::plan::{Plan, note};
 use super::present::Present;

@@ -2,7 +2,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::change::{Action, Change, Differences, Kind, Terms};
+use super::change::{Action, Change, Kind, Terms};
+use super::differences::Differences;
 use super::file::File;
 use super::plan::{OwnerIs, Plan, diff};
 use super::present::{Present, PresentGroup, PresentPortfolio};
