@@ -1,8 +1,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::asker::{instant, unknown_permission};
 use super::memory::Memory;
+use super::overload::{Place, for_a_moment};
 use super::{App, Context, Error};
 use crate::cache::Requirement;
 use crate::domain::refusal::Refusal;
@@ -44,19 +46,27 @@ pub struct BatchChecked {
 }
 
 impl App {
-    /// Decides many questions in one world, at one instant.
+    /// Decides many questions in one world, at one instant. `place` is the one that it has in the
+    /// line of batches; without, it takes one when it is its time.
     ///
     /// # Errors
-    /// An instant in the past; the database, where memory cannot answer. What is wrong with one
-    /// question is its outcome.
+    /// An instant in the past; the database, where memory cannot answer; too many batches. What is
+    /// wrong with one question is its outcome.
     pub async fn batch_check_permissions(
         &self,
         context: &Context,
         request: &BatchCheckPermissions,
+        place: Option<Place>,
     ) -> Result<BatchChecked, Error> {
         // As a rule memory has all that is asked about.
-        let memory = self.memory(context, &request.requirement, &[]).await?;
-        if let Some(outcomes) = self.decide_all(&memory, request, Unknown::IsLookedUp).await? {
+        let memory = self.memory(context, &request.requirement, &[]);
+        let (place, memory) = match place {
+            Some(place) => for_a_moment(place, Duration::ZERO, memory).await,
+            None => (None, memory.await),
+        };
+        let memory = memory?;
+        let looking_up = Unknown::IsLookedUp;
+        if let Some(outcomes) = self.decide_all(&memory, request, place, looking_up).await? {
             return Ok(answer(&memory, outcomes));
         }
         // Before anything is said to be unknown, it is looked up; all else is decided again, at the
@@ -69,7 +79,7 @@ impl App {
         let memory =
             self.memory_about(context, &request.requirement, &permissions, &portfolios).await?;
         let told = Unknown::IsTold { hints: MOST_HINTS };
-        let outcomes = self.decide_all(&memory, request, told).await?;
+        let outcomes = self.decide_all(&memory, request, None, told).await?;
         Ok(answer(&memory, outcomes.unwrap_or_default()))
     }
 
@@ -78,10 +88,11 @@ impl App {
         &self,
         memory: &Memory,
         request: &BatchCheckPermissions,
+        place: Option<Place>,
         mut unknown: Unknown,
     ) -> Result<Option<Vec<Result<Decision, Refusal>>>, Error> {
         let at = instant(request.at, memory.now)?;
-        let place = self.batches.join()?;
+        let place = place.map_or_else(|| self.batches.join(), Ok)?;
         let mut outcomes = Vec::with_capacity(request.items.len());
         for items in request.items.chunks(AT_A_TURN) {
             let _turn = place.turn().await;

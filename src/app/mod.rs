@@ -52,7 +52,7 @@ pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
 pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use organizations::{NewOrganization, UpdateOrganization};
-pub use overload::{Batches, overload_refusals};
+pub use overload::{Batches, Place, for_a_moment, overload_refusals};
 pub use portfolio_life::{ArchivePortfolio, RestorePortfolio};
 pub use portfolios::{CreatePortfolio, DeletePortfolio, UpdatePortfolio};
 pub use privacy_requests::GovernedPortfolio;

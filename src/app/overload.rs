@@ -7,26 +7,33 @@
 //! how much too much there is, and one too many is refused before its questions are read. Who
 //! waits for something else than a processor, such as the database, is not in the line.
 //!
-//! A burst is served a little later, which is better than refusing it. An overload is a line that
-//! does not go away (Nichols and Jacobson, "Controlling Queue Delay", 2012): when none who came
-//! within a tenth of a second has found a turn free, only a few may be in the line, so that those
-//! few are answered in time.
+//! A burst is served a little later, which is better than refusing it. An overload is a full line
+//! while the workers hardly ever rest: when it has been so for a tenth of a second, only a few may
+//! be in the line, so that those few are answered in time. The line alone would not tell, since
+//! much of what is too much waits in the connections, where nobody sees it.
 
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::{Counter, counter, describe_counter};
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::task::yield_now;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::Error;
 
 const OVERLOADS: &str = "portcullis_overload_refusals_total";
 
-/// For how long the line is watched before it is judged.
+/// For how long the workers are watched before it is judged how many may be in the line.
 const WINDOW: Duration = Duration::from_millis(100);
+/// The part of that for which they are busy when there is too much. The rest of the time goes into
+/// asking the kernel what has arrived.
+const SATURATED: f64 = 0.8;
+/// How long an overload has to be over before it is taken for that: a client that paused, or a
+/// moment in which somebody else had the processor, is no end of it.
+const CALM: Duration = Duration::from_secs(1);
 /// The most batches in the line, for each worker.
 const BURST: usize = 32;
 /// And in an overload: enough that no worker waits for work.
@@ -48,6 +55,7 @@ struct Shared {
     /// Of those who are decided now.
     turns: Semaphore,
     workers: usize,
+    runtime: RuntimeMetrics,
     refusals: Counter,
 }
 
@@ -55,93 +63,100 @@ struct Shared {
 #[derive(Debug)]
 struct Line {
     inside: usize,
-    most: usize,
-    /// Since when those below are counted.
+    /// Since when it is watched, and how long the workers had been busy by then, all together.
     since: Instant,
+    busy: Duration,
+    /// Who came meanwhile.
     joined: usize,
     refused: usize,
-    /// Whether one of them found a turn free.
-    found_free: bool,
+    /// Until when only few are let in, if they are.
+    overloaded_until: Option<Instant>,
 }
 
-/// A place in the line, for as long as it is held.
+/// A place in the line, for as long as any clone of it is held.
+#[derive(Clone, Debug)]
+pub struct Place(Arc<Held>);
+
 #[derive(Debug)]
-pub(super) struct Place(Arc<Shared>);
+struct Held(Arc<Shared>);
 
 impl Batches {
     /// One turn for each worker of this runtime.
+    ///
+    /// # Panics
+    /// Outside of a runtime.
     #[must_use]
     pub fn for_this_runtime() -> Self {
-        let workers = Handle::try_current().map_or(1, |handle| handle.metrics().num_workers());
-        Self::of(workers, Instant::now())
+        let runtime = Handle::current().metrics();
+        let workers = runtime.num_workers();
+        let line = Line {
+            inside: 0,
+            since: Instant::now(),
+            busy: busy(&runtime),
+            joined: 0,
+            refused: 0,
+            overloaded_until: None,
+        };
+        let (line, turns) = (Mutex::new(line), Semaphore::new(workers));
+        let refusals = overload_refusals("batches");
+        Self(Arc::new(Shared { line, turns, workers, runtime, refusals }))
     }
 
-    fn of(workers: usize, now: Instant) -> Self {
-        Self(Arc::new(Shared {
-            line: Mutex::new(Line {
-                inside: 0,
-                most: BURST * workers,
-                since: now,
-                joined: 0,
-                refused: 0,
-                found_free: false,
-            }),
-            turns: Semaphore::new(workers),
-            workers,
-            refusals: overload_refusals("batches"),
-        }))
-    }
-
-    /// Whether a batch that has just come begins: not if the line is full. It takes no place yet,
-    /// since all of it has to arrive first, and that is up to its client.
+    /// A place in the line, for a batch that has just come, or waits for nothing but a processor
+    /// any more.
     ///
     /// # Errors
-    /// [`Error::Overloaded`].
-    pub fn admit(&self) -> Result<(), Error> {
-        self.admit_at(Instant::now())
+    /// [`Error::Overloaded`]: the line is full.
+    pub fn join(&self) -> Result<Place, Error> {
+        self.join_at(Instant::now(), || busy(&self.0.runtime))
     }
 
-    fn admit_at(&self, now: Instant) -> Result<(), Error> {
-        let free = self.0.turns.available_permits() > 0;
+    fn join_at(&self, now: Instant, busy: impl FnOnce() -> Duration) -> Result<Place, Error> {
         let mut line = self.0.line();
         if now.saturating_duration_since(line.since) >= WINDOW {
-            line.judge(self.0.workers);
-            line.since = now;
+            line.judge(now, busy(), self.0.workers);
         }
-        line.found_free |= free;
-        self.unless_full(&mut line)
-    }
-
-    /// A place in the line, for a batch that waits for nothing but its turns.
-    ///
-    /// # Errors
-    /// [`Error::Overloaded`]: it has filled meanwhile.
-    pub(super) fn join(&self) -> Result<Place, Error> {
-        let mut line = self.0.line();
-        self.unless_full(&mut line)?;
+        if line.inside >= line.most() * self.0.workers {
+            line.refused += 1;
+            self.0.refusals.increment(1);
+            return Err(Error::Overloaded);
+        }
         line.inside += 1;
         line.joined += 1;
-        Ok(Place(Arc::clone(&self.0)))
+        Ok(Place(Arc::new(Held(Arc::clone(&self.0)))))
     }
+}
 
-    fn unless_full(&self, line: &mut Line) -> Result<(), Error> {
-        if line.inside < line.most {
-            return Ok(());
-        }
-        line.refused += 1;
-        self.0.refusals.increment(1);
-        Err(Error::Overloaded)
-    }
+/// How long the workers have been busy, all together.
+fn busy(runtime: &RuntimeMetrics) -> Duration {
+    (0..runtime.num_workers()).map(|worker| runtime.worker_total_busy_duration(worker)).sum()
 }
 
 impl Place {
     /// Waits for a turn: who has it is to decide, and to wait for nothing else meanwhile.
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // Nobody closes it.
-        let turn = self.0.turns.acquire().await.ok();
+        let turn = self.0.0.turns.acquire().await.ok();
         // Whatever else there is to do comes first, such as to read what has arrived.
         yield_now().await;
         turn
+    }
+}
+
+/// Does something else than to wait for a turn. Who has to wait for it longer than `patience` gives
+/// up the place, and keeps nobody out of the line: a request that never comes whole, for instance.
+pub async fn for_a_moment<T>(
+    place: Place,
+    patience: Duration,
+    work: impl Future<Output = T>,
+) -> (Option<Place>, T) {
+    let mut work = pin!(work);
+    match timeout(patience, work.as_mut()).await {
+        Ok(done) => (Some(place), done),
+        Err(_) => {
+            drop(place);
+            (None, work.await)
+        }
     }
 }
 
@@ -152,19 +167,34 @@ impl Shared {
 }
 
 impl Line {
-    /// Few are let in while the line does not go away; and until only few of those who come have
-    /// to be refused for that, or a line would build up again at once.
-    fn judge(&mut self, workers: usize) {
-        if !self.found_free && self.joined + self.refused > 0 {
-            self.most = FEW * workers;
-        } else if self.refused * 3 <= self.joined {
-            self.most = BURST * workers;
+    /// The most that may be in it, for each worker.
+    fn most(&self) -> usize {
+        if self.overloaded_until.is_some() { FEW } else { BURST }
+    }
+
+    /// Few are let in when the line was full and the workers had no rest; and until for a while
+    /// only few of those who come have to be refused for that, or there would be too much again at
+    /// once.
+    fn judge(&mut self, now: Instant, busy: Duration, workers: usize) {
+        let watched =
+            now.saturating_duration_since(self.since) * u32::try_from(workers).unwrap_or(1);
+        let too_much = match self.overloaded_until {
+            Some(_) => self.refused * 3 > self.joined,
+            None => {
+                let saturated = busy.saturating_sub(self.busy) >= watched.mul_f64(SATURATED);
+                saturated && self.refused > 0
+            }
+        };
+        if too_much {
+            self.overloaded_until = Some(now + CALM);
+        } else if self.overloaded_until.is_some_and(|until| now >= until) {
+            self.overloaded_until = None;
         }
-        (self.joined, self.refused, self.found_free) = (0, 0, false);
+        (self.since, self.busy, self.joined, self.refused) = (now, busy, 0, 0);
     }
 }
 
-impl Drop for Place {
+impl Drop for Held {
     fn drop(&mut self) {
         self.0.line().inside -= 1;
     }
@@ -173,64 +203,82 @@ impl Drop for Place {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
+    use tokio::time::sleep;
 
     use super::*;
 
     /// As many as come at once and are let in.
-    fn enter(batches: &Batches, now: Instant, count: usize) -> Vec<Place> {
-        let enter = |_| {
-            batches.admit_at(now).ok()?;
-            batches.join().ok()
-        };
-        (0..count).filter_map(enter).collect()
+    fn enter(batches: &Batches, now: Instant, busy: Duration, count: usize) -> Vec<Place> {
+        (0..count).filter_map(|_| batches.join_at(now, || busy).ok()).collect()
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_burst_is_let_in_and_leaving_makes_place() {
-        let now = Instant::now();
-        let batches = Batches::of(2, now);
-        let inside = enter(&batches, now, 100);
+        let (batches, now) = (Batches::for_this_runtime(), Instant::now());
+        let inside = enter(&batches, now, Duration::ZERO, 100);
         assert_eq!(inside.len(), 2 * BURST);
-        assert!(batches.join().is_err(), "all came before the line was full");
         drop(inside);
-        assert_eq!(enter(&batches, now, 100).len(), 2 * BURST);
+        assert_eq!(enter(&batches, now, Duration::ZERO, 100).len(), 2 * BURST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_long_for_something_else_gives_up_its_place() {
+        let batches = Batches::for_this_runtime();
+        let inside = || batches.0.line().inside;
+        let patience = Duration::from_millis(10);
+        for (work, stays) in [(patience / 2, true), (patience * 2, false)] {
+            let place = batches.join().expect("a place");
+            let work = async {
+                sleep(work).await;
+                inside()
+            };
+            let (place, inside_at_the_end) = for_a_moment(place, patience, work).await;
+            assert_eq!((place.is_some(), inside_at_the_end == 1), (stays, stays));
+        }
+        assert_eq!(inside(), 0);
     }
 
     #[tokio::test]
-    async fn who_has_not_arrived_whole_takes_no_place() {
-        let now = Instant::now();
-        let batches = Batches::of(1, now);
-        assert!((0..1_000).all(|_| batches.admit_at(now).is_ok()));
-        assert_eq!(enter(&batches, now, 100).len(), BURST);
+    async fn few_are_let_in_while_the_line_is_full_and_the_workers_have_no_rest() {
+        let batches = Batches::for_this_runtime();
+        let (begin, busy) = (batches.0.line().since, batches.0.line().busy);
+        let enter = |windows: f64, busy_windows: f64| {
+            let (now, busy) = (WINDOW.mul_f64(windows), WINDOW.mul_f64(busy_windows) + busy);
+            enter(&batches, begin + now, busy, 100).len()
+        };
+        assert_eq!(enter(0.5, 0.5), BURST, "not for long yet");
+        assert_eq!(enter(1.0, 0.5), BURST, "they had time to rest");
+        assert_eq!(enter(2.0, 1.5), FEW);
+        // A moment of rest is no end of it, as long as most are refused.
+        assert_eq!(enter(3.0, 2.0), FEW);
+        assert_eq!(enter(3.5, 2.0), FEW);
     }
 
     #[tokio::test]
-    async fn few_are_let_in_while_the_line_does_not_go_away() {
-        let now = Instant::now();
-        let batches = Batches::of(1, now);
-        let first = batches.join().expect("a place");
-        let turn = first.turn().await;
-        assert_eq!(enter(&batches, now, 100).len(), BURST - 1);
-        assert_eq!(enter(&batches, now + WINDOW / 2, 100).len(), BURST - 1, "not for long yet");
-        assert_eq!(enter(&batches, now + WINDOW, 100).len(), FEW - 1);
-        // A free turn now and then is no end of it, as long as most are refused.
-        drop(turn);
-        drop(first);
-        assert_eq!(enter(&batches, now + WINDOW * 3 / 2, 100).len(), FEW);
-        assert_eq!(enter(&batches, now + WINDOW * 2, 4).len(), FEW);
-        assert_eq!(enter(&batches, now + WINDOW * 3, 100).len(), BURST, "nobody was refused");
+    async fn it_is_over_when_hardly_anybody_is_refused() {
+        let batches = Batches::for_this_runtime();
+        let (begin, busy) = (batches.0.line().since, batches.0.line().busy);
+        let enter = |windows, busy_windows, count| {
+            enter(&batches, begin + WINDOW * windows, busy + WINDOW * busy_windows, count).len()
+        };
+        assert_eq!(enter(0, 0, 100), BURST);
+        assert_eq!(enter(1, 1, FEW), FEW);
+        assert_eq!(enter(2, 2, 100), FEW, "not for long yet");
+        assert_eq!(enter(5, 5, FEW), FEW, "it had come back");
+        assert_eq!(enter(14, 14, FEW), FEW);
+        assert_eq!(enter(15, 15, 100), BURST, "busy, but nobody was refused");
     }
 
     #[tokio::test]
     async fn who_comes_after_a_while_without_any_finds_it_as_at_first() {
-        let now = Instant::now();
-        let batches = Batches::of(1, now);
-        assert_eq!(enter(&batches, now + WINDOW * 50, 100).len(), BURST);
+        let batches = Batches::for_this_runtime();
+        let (begin, busy) = (batches.0.line().since, batches.0.line().busy);
+        assert_eq!(enter(&batches, begin + WINDOW * 50, busy + WINDOW * 40, 100).len(), BURST);
     }
 
     #[tokio::test]
     async fn one_has_the_turn_and_others_wait_for_it() {
-        let batches = Batches::of(1, Instant::now());
+        let batches = Batches::for_this_runtime();
         let (first, second) = (batches.join().expect("a place"), batches.join().expect("a place"));
         let turn = first.turn().await;
         let mut next = Box::pin(second.turn());
@@ -241,7 +289,7 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_else_is_to_be_done_comes_before_a_turn() {
-        let place = Batches::of(1, Instant::now()).join().expect("a place");
+        let place = Batches::for_this_runtime().join().expect("a place");
         let (begins, mut begun) = tokio::sync::oneshot::channel();
         tokio::spawn(async move { begins.send(()) });
         let _turn = place.turn().await;

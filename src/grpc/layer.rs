@@ -167,8 +167,11 @@ where
             // which discard a connection inside a transaction, and what no call leaves half
             // changed.
             let answer = AssertUnwindSafe(async {
-                match calls.admit(&mut request, arrival, &called).await {
-                    Ok(()) => inner.call(request).await,
+                if let Err(refused) = calls.admit(&mut request, arrival, &called).await {
+                    return Ok(refused.into_http());
+                }
+                match calls.line_up(request, &called).await {
+                    Ok(request) => inner.call(request).await,
                     Err(refused) => Ok(refused.into_http()),
                 }
             });
@@ -215,11 +218,7 @@ impl Calls {
         if matches!(called, Called::Open) {
             return Ok(());
         }
-        self.admission.admit()?;
-        match called {
-            Called::Ours(method) if method.is_batch => self.admission.admit_batch(),
-            _ => Ok(()),
-        }
+        self.admission.admit()
     }
 
     /// Finds out who calls, and whether they may call this at all. Nothing of the request's body
@@ -240,6 +239,20 @@ impl Calls {
         }
         request.extensions_mut().insert(Admitted { caller, arrival });
         Ok(())
+    }
+
+    /// A batch gets its place in the line, and has arrived whole.
+    async fn line_up(
+        &self,
+        request: Request<Body>,
+        called: &Called,
+    ) -> Result<Request<Body>, Status> {
+        match called {
+            Called::Ours(method) if method.is_batch => {
+                self.admission.line_up(request, self.max_message_bytes).await
+            }
+            _ => Ok(request),
+        }
     }
 
     async fn caller(

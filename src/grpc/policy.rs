@@ -19,11 +19,12 @@ impl PolicyService for Services {
 
     async fn batch_check_permissions(
         &self,
-        request: Request<v1::BatchCheckPermissionsRequest>,
+        mut request: Request<v1::BatchCheckPermissionsRequest>,
     ) -> Result<Response<v1::BatchCheckPermissionsResponse>, Status> {
+        let place = request.extensions_mut().remove();
         let (context, request) = context::read(request, self.request_timeout)?;
         let request = questions::batch(request, &self.limits)?;
-        let checked = self.app.batch_check_permissions(&context, &request).await?;
+        let checked = self.app.batch_check_permissions(&context, &request, place).await?;
         Ok(Response::new(answers::batch(checked)))
     }
 
