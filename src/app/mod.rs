@@ -60,8 +60,8 @@ pub use users::{ListUsers, ListedUsers, UpsertUser, Upserted, UserInOrganization
 
 pub use crate::cache::Requirement;
 pub use crate::policy::{
-    Decision, EffectivePermission, ExplainedRoute, Explanation, Giver, Reason as DecisionReason,
-    RouteEffect, View, Way, Whom,
+    Decision, EffectivePermission, ExplainedRoute, Explanation, Giver, Origin,
+    Reason as DecisionReason, RouteEffect, View, Way, Whom,
 };
 pub use crate::storage::{Error as StorageError, WriteContext};
 
