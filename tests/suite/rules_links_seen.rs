@@ -195,3 +195,23 @@ async fn inh_4_what_is_suspended_ends_with_the_user() {
     let left = "SELECT id FROM grants WHERE subject_id = 'eve' AND revoke_time IS NULL";
     assert_eq!(texts(url, left).await, [""; 0]);
 }
+
+/// What is archived needs no manager, but what is linked to it and in use does.
+#[tokio::test]
+async fn mem_6_the_last_manager_of_what_is_linked_stays_on_an_archived_portfolio() {
+    let server = server().await;
+    let system = server.system();
+    execute(
+        &server.database.url,
+        "UPDATE grants SET ownership = false WHERE portfolio IN ('root', 'mid', 'leaf');
+         UPDATE portfolios SET archived = true WHERE id = 'root'",
+    )
+    .await;
+    let last = (Code::FailedPrecondition, "LAST_MANAGER".to_owned());
+    assert_eq!(refusal(system.remove_member("root", "user:ann").await), last);
+    // An owner on the way is manager enough.
+    let owned = "UPDATE grants SET ownership = true
+                 WHERE portfolio = 'mid' AND subject_id = 'bob'";
+    execute(&server.database.url, owned).await;
+    assert!(system.remove_member("root", "user:ann").await.is_ok());
+}
