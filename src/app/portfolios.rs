@@ -176,6 +176,8 @@ async fn create(
         author: actor.subject(),
         owner: Some(owner),
         state: PortfolioState::Active,
+        parent: None,
+        linked: false,
         settings: AccessSettings {
             visibility: request.visibility.unwrap_or(organization.default_visibility),
             organization_access_role: role,

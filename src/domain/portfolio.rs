@@ -35,7 +35,13 @@ pub struct Portfolio {
     pub owner: Option<UserId>,
     /// Where it is in its life.
     pub state: PortfolioState,
-    /// Its own access settings.
+    /// The portfolio that it lies in, also after that was deleted; none at the top.
+    #[serde(default)]
+    pub parent: Option<PortfolioId>,
+    /// Whether its access settings are those of its parent (INH-1), which it then has.
+    #[serde(default)]
+    pub linked: bool,
+    /// Its own access settings; suspended while it is linked.
     pub settings: AccessSettings,
     /// When it was created.
     pub create_time: Timestamp,

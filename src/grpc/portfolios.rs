@@ -257,6 +257,8 @@ pub(super) fn portfolio(portfolio: &Portfolio) -> v1::Portfolio {
         settings,
         create_time,
         update_time,
+        parent: _,
+        linked: _,
         version: _,
     } = portfolio;
     let state = match state {

@@ -75,6 +75,7 @@ fn portfolio(visibility: Visibility, open_as: &str, grants: Vec<GrantFact>) -> P
         visibility,
         organization_access_role: open_as.parse().unwrap(),
         archived: false,
+        link: None,
         grants,
     }
 }

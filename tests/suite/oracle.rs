@@ -558,6 +558,7 @@ fn portfolio_fact(portfolio: &Portfolio) -> PortfolioFact {
         visibility: portfolio.visibility,
         organization_access_role: portfolio.organization_access_role.parse().unwrap(),
         archived: portfolio.archived,
+        link: None,
         grants: portfolio.grants.iter().map(grant).collect(),
     }
 }

@@ -189,7 +189,7 @@ impl Gathered {
             (PLACE, Some(organization), visibility, role) => {
                 self.organization = Some(parse("organizations", &organization)?);
                 if let (Some(asked), Some(visibility), Some(role)) = (asked, visibility, role) {
-                    let row = (asked.to_string(), visibility, role, flag(y));
+                    let row = (asked.to_string(), visibility, role, flag(y), None, false);
                     self.portfolio = Some(portfolio_fact(row)?);
                 }
                 let moment = x.zip(start).zip(epoch).zip(sequences);
