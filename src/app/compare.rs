@@ -4,12 +4,14 @@ use super::authorize::Acting;
 use super::memory::{Memory, aside};
 use super::parents::own_parent;
 use super::{App, Context, Error, Listed, refuse_deactivated};
+use crate::domain::access_settings::AccessSettings;
 use crate::domain::page::Page;
 use crate::domain::permission::{ACCESS_MANAGE, MEMBERS_VIEW};
 use crate::domain::portfolio::Portfolio;
 use crate::domain::refusal::Refusal;
 use crate::domain::{PortfolioId, Subject};
-use crate::policy::{self, AccessDifference, Comparison, Openness};
+use crate::policy::{self, AccessDifference, Comparison};
+use crate::storage::Failure;
 
 /// A portfolio to compare with its parent.
 #[derive(Clone, Debug)]
@@ -28,9 +30,9 @@ pub struct ComparedAccessSettings {
     /// Whether it is linked already, so that nothing would change.
     pub linked: bool,
     /// What is in effect.
-    pub before: Openness,
+    pub before: AccessSettings,
     /// What would be.
-    pub after: Openness,
+    pub after: AccessSettings,
 }
 
 impl App {
@@ -55,7 +57,7 @@ impl App {
                     Acting::with_even_archived(read, principal, now, id, ACCESS_MANAGE).await?;
                 let parent = own_parent(read, principal, now, &acting.portfolio).await?;
                 parent.require(read, MEMBERS_VIEW)?;
-                Ok::<_, crate::storage::Failure>((acting.portfolio, parent.portfolio.id))
+                Ok::<_, Failure>((acting.portfolio, parent.portfolio.id))
             })
             .await?;
         // Not before what was just read: a parent that it has meanwhile is another's to compare.

@@ -146,6 +146,17 @@ pub(super) async fn shown(
     Ok(portfolio)
 }
 
+/// Whose settings are in effect on a portfolio, if the actor may list that one (VIS-4).
+pub(super) async fn used_portfolio(
+    transaction: &mut Transaction,
+    principal: &Principal,
+    at: Timestamp,
+    id: &PortfolioId,
+) -> Result<Option<PortfolioId>, Failure> {
+    let used = transaction.settings_in_effect(id).await?.portfolio;
+    Ok(is_known(transaction, principal, at, &used).await?.then_some(used))
+}
+
 /// Refuses to change settings or members that are another portfolio's (INH-3). To be asked once it
 /// is known that the actor might change them otherwise.
 pub(super) async fn refuse_linked(
@@ -157,9 +168,8 @@ pub(super) async fn refuse_linked(
     if !portfolio.linked {
         return Ok(());
     }
-    let (id, used) = (&portfolio.id, transaction.settings_in_effect(&portfolio.id).await?);
-    let used = used.portfolio;
-    if is_known(transaction, principal, at, &used).await? {
+    let id = &portfolio.id;
+    if let Some(used) = used_portfolio(transaction, principal, at, id).await? {
         let message = format!(
             "the access settings of portfolio `{id}` are those of `{used}`; change them there, or \
              unlink them with UnlinkAccessSettings"

@@ -79,7 +79,7 @@ impl<'a> Replacement<'a> {
 }
 
 /// Where administrators approve visibility (VIS-7) it does not change by the way.
-fn refuse_unapproved(
+pub(super) fn refuse_unapproved(
     _transaction: &mut Transaction,
     _acting: &Acting,
     _before: Visibility,
