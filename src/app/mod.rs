@@ -17,8 +17,8 @@ mod explain;
 mod function_ceilings;
 mod glance;
 mod groups;
-mod list_members;
 mod links;
+mod list_members;
 mod list_portfolios;
 mod members;
 mod memory;
@@ -68,8 +68,8 @@ pub use users::{ListUsers, ListedUsers, UpsertUser, Upserted, UserInOrganization
 
 pub use crate::cache::Requirement;
 pub use crate::policy::{
-    AccessDifference, Decision, EffectivePermission, ExplainedRoute, Explanation, Giver, Reason as DecisionReason,
-    RouteEffect, TimedRole, View, Way, Whom,
+    AccessDifference, Decision, EffectivePermission, ExplainedRoute, Explanation, Giver,
+    Reason as DecisionReason, RouteEffect, TimedRole, View, Way, Whom,
 };
 pub use crate::storage::{Error as StorageError, WriteContext};
 

@@ -78,8 +78,7 @@ pub(super) async fn admit(
         }
         Err(Misplaced::Cycle(cycle)) => {
             let cycle = known(transaction, principal, at, cycle).await?;
-            let message =
-                format!("portfolio `{id}` below `{parent}` would close a cycle: {cycle}");
+            let message = format!("portfolio `{id}` below `{parent}` would close a cycle: {cycle}");
             Refusal::new(Reason::ParentCycle, message).with("cycle", cycle)
         }
         Err(Misplaced::TooManyLinks(links, chain)) => {

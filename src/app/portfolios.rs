@@ -8,7 +8,9 @@ use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::caller::{Actor, Principal};
 use crate::domain::membership::{Grant, GrantSource};
-use crate::domain::permission::{MEMBERS_VIEW, PORTFOLIO_DELETE, PORTFOLIO_MANAGE_SETTINGS, PORTFOLIO_UPDATE};
+use crate::domain::permission::{
+    MEMBERS_VIEW, PORTFOLIO_DELETE, PORTFOLIO_MANAGE_SETTINGS, PORTFOLIO_UPDATE,
+};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, UserId};

@@ -96,9 +96,8 @@ fn refuse_prolonging(
     after: &Scene,
 ) -> Result<(), Refusal> {
     let (Some(actor), id) = (&acting.actor, acting.portfolio.id.as_str()) else { return Ok(()) };
-    let holdings = |scene: &Scene, at| {
-        policy::holdings(&scene.global, &scene.snapshot, actor, id, at)
-    };
+    let holdings =
+        |scene: &Scene, at| policy::holdings(&scene.global, &scene.snapshot, actor, id, at);
     let mut at = acting.scene.at;
     loop {
         let changes = [&acting.scene, after]

@@ -80,9 +80,8 @@ pub(super) fn compare(
     let query = query.unwrap_or_default();
     let page = (page_size, page_token.as_str());
     let page = parse::page(&mut violations, &query, page, limits.max_page_size);
-    violations.finish((|| {
-        Some((CompareAccessSettings { portfolio: portfolio?, page: page? }, query))
-    })())
+    violations
+        .finish((|| Some((CompareAccessSettings { portfolio: portfolio?, page: page? }, query)))())
 }
 
 pub(super) fn compared(

@@ -79,8 +79,8 @@ pub fn compare(
     snapshot.portfolio(parent.as_str())?;
     let fact = linked_fact(child, owner, parent, found.archived);
     let portfolios = vec![(child.clone(), Some(fact))];
-    let linked =
-        snapshot.apply(OrganizationChanges { portfolios, ..OrganizationChanges::default() }, global);
+    let linked = snapshot
+        .apply(OrganizationChanges { portfolios, ..OrganizationChanges::default() }, global);
     let after = settings_in_effect(&linked, child)?;
     let sides = Sides { global, sides: [snapshot, &linked], id: child.as_str(), at };
     let differing = sides.differing()?;
@@ -178,8 +178,7 @@ impl Sides<'_> {
         let [before, after] = self.sides.map(|snapshot| self.roles(snapshot, who));
         let [allowed, then] = self.sides.map(|snapshot| self.allowed(snapshot, subject));
         let besides = |table: &Allowed<'_>, other: &Allowed<'_>| {
-            let differing =
-                table.iter().filter(|(name, reach)| other.get(**name) != Some(*reach));
+            let differing = table.iter().filter(|(name, reach)| other.get(**name) != Some(*reach));
             differing.map(|(name, reach)| ((*name).clone(), *reach)).collect()
         };
         AccessDifference {

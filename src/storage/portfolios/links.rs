@@ -184,7 +184,8 @@ impl Write {
                 ..before.clone()
             };
             let mut is = linked(&after);
-            if let (Some(is), Some(grants)) = (is.as_object_mut(), grants.remove(before.id.as_str()))
+            if let (Some(is), Some(grants)) =
+                (is.as_object_mut(), grants.remove(before.id.as_str()))
             {
                 is.insert("grants".to_owned(), Value::Array(grants));
             }
