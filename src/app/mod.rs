@@ -68,7 +68,7 @@ pub use users::{ListUsers, ListedUsers, UpsertUser, Upserted, UserInOrganization
 
 pub use crate::cache::Requirement;
 pub use crate::policy::{
-    AccessDifference, Decision, EffectivePermission, ExplainedRoute, Explanation, Giver,
+    AccessDifference, Decision, EffectivePermission, ExplainedRoute, Explanation, Giver, Origin,
     Reason as DecisionReason, RouteEffect, TimedRole, View, Way, Whom,
 };
 pub use crate::storage::{Error as StorageError, WriteContext};

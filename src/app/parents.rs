@@ -2,8 +2,8 @@
 
 use super::authorize::Acting;
 use crate::domain::caller::Principal;
-use crate::domain::nesting::{self, Ancestor, MAX_LINKS, MAX_NESTING, Misplaced};
-use crate::domain::portfolio::Portfolio;
+use crate::domain::nesting::{self, Ancestor, MOST_NESTED, Misplaced};
+use crate::domain::portfolio::{MOST_LINKS, Portfolio};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{OrganizationId, PortfolioId, Timestamp};
 use crate::storage::{Failure, Transaction};
@@ -72,9 +72,9 @@ pub(super) async fn admit(
         Err(Misplaced::TooDeep(depth)) => {
             let message = format!(
                 "portfolio `{id}` below `{parent}` would nest portfolios {depth} deep; at most \
-                 {MAX_NESTING} are accepted"
+                 {MOST_NESTED} are accepted"
             );
-            Refusal::new(Reason::NestingTooDeep, message).with("limit", MAX_NESTING)
+            Refusal::new(Reason::NestingTooDeep, message).with("limit", MOST_NESTED)
         }
         Err(Misplaced::Cycle(cycle)) => {
             let cycle = known(transaction, principal, at, cycle).await?;
@@ -85,10 +85,10 @@ pub(super) async fn admit(
             let chain = known(transaction, principal, at, chain).await?;
             let message = format!(
                 "linked to `{parent}`, portfolio `{id}` would make a chain of {links} links; at \
-                 most {MAX_LINKS} are accepted: {chain}"
+                 most {MOST_LINKS} are accepted: {chain}"
             );
             let refusal = Refusal::new(Reason::LinkTooDeep, message);
-            refusal.with("limit", MAX_LINKS).with("chain", chain)
+            refusal.with("limit", MOST_LINKS).with("chain", chain)
         }
     };
     Err(refusal.into())

@@ -21,7 +21,8 @@ impl Branch {
 
 /// The branches below the decision: each route, then what is missing.
 pub(crate) fn tree(answer: &v1::ExplainPermissionResponse, permission: &str) -> Vec<String> {
-    let mut branches: Vec<_> = answer.routes.iter().map(|r| route_branch(r, permission)).collect();
+    let routes = answer.routes.iter().map(|route| route_branch(route, permission));
+    let mut branches: Vec<_> = link_branch(&answer.links).into_iter().chain(routes).collect();
     if !answer.allowed {
         branches.extend(missing(answer, permission));
     }
@@ -53,8 +54,24 @@ fn route_branch(route: &AccessRoute, permission: &str) -> Branch {
     };
     let role = if route.role.is_empty() { String::new() } else { format!(": {}", route.role) };
     let most = if route.viewer_at_most { ", for a site viewer as viewer at most" } else { "" };
+    let of = route.settings_of.as_deref().map(|id| match id {
+        "" => ", by a portfolio above it".to_owned(),
+        _ => format!(", by portfolio:{id}"),
+    });
     let twigs = vec![period(route), effect(route, permission)];
-    Branch { text: format!("{way}{role}{most}"), twigs }
+    Branch { text: format!("{way}{role}{most}{}", of.unwrap_or_default()), twigs }
+}
+
+/// The chain of links, if there is one.
+fn link_branch(links: &[String]) -> Option<Branch> {
+    let named = |id: &String| match id.as_str() {
+        "" => "a portfolio that you may not list".to_owned(),
+        id => format!("portfolio:{id}"),
+    };
+    let chain: Vec<String> = links.iter().map(named).collect();
+    let chain = chain.join(" > ");
+    (!links.is_empty())
+        .then(|| Branch::bare(format!("linked to {chain}, whose settings are in force")))
 }
 
 fn instant(message: Option<&prost_types::Timestamp>) -> Option<String> {
@@ -142,6 +159,7 @@ pub(crate) fn json(answer: &v1::ExplainPermissionResponse) -> Value {
         "roles_with_permission": answer.roles_with_permission,
         "givers": answer.givers.iter().map(giver).collect::<Vec<_>>(),
         "more_givers": answer.more_givers,
+        "links": answer.links,
         "consistency_token": answer.consistency_token,
     })
 }
@@ -165,6 +183,7 @@ fn route_json(route: &AccessRoute) -> Value {
         "expire_time": instant(route.expire_time.as_ref()),
         "state": bare(route.state().as_str_name(), "ACCESS_STATE_"),
         "effect": bare(route.effect().as_str_name(), "ROUTE_EFFECT_"),
+        "settings_of": route.settings_of,
     })
 }
 

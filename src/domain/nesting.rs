@@ -2,11 +2,10 @@
 //! (INH-1).
 
 use super::ids::PortfolioId;
+use super::portfolio::MOST_LINKS;
 
-/// How many links in a row lead from a portfolio to the one whose settings are in effect.
-pub const MAX_LINKS: usize = 16;
-/// How many portfolios are one below the other.
-pub const MAX_NESTING: usize = 64;
+/// How many portfolios are one below the other, at most.
+pub const MOST_NESTED: usize = 64;
 
 /// A portfolio above another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +49,7 @@ pub fn admit(id: &PortfolioId, below: Below, above: &[Ancestor]) -> Result<(), M
         return Err(Misplaced::Cycle(cycle.cloned().collect()));
     }
     let depth = above.len() + 1 + below.nested;
-    if depth > MAX_NESTING { Err(Misplaced::TooDeep(depth)) } else { Ok(()) }
+    if depth > MOST_NESTED { Err(Misplaced::TooDeep(depth)) } else { Ok(()) }
 }
 
 /// Whether a portfolio may be linked to another, with `below` and `above` as for [`admit`].
@@ -60,7 +59,7 @@ pub fn admit(id: &PortfolioId, below: Below, above: &[Ancestor]) -> Result<(), M
 pub fn admit_link(id: &PortfolioId, below: Below, above: &[Ancestor]) -> Result<(), Misplaced> {
     let above_linked = above.iter().take_while(|ancestor| ancestor.linked).count();
     let links = below.linked + 1 + above_linked;
-    if links <= MAX_LINKS {
+    if links <= MOST_LINKS {
         return Ok(());
     }
     let chain = above.iter().take(above_linked + 1).map(|ancestor| &ancestor.id);

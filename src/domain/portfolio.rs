@@ -6,6 +6,10 @@ use super::access_settings::AccessSettings;
 use super::ids::{OrganizationId, PortfolioId, Subject, UserId};
 use super::timestamp::Timestamp;
 
+/// How many links lead from a portfolio to the one whose access settings are in force, at most
+/// (INH-1).
+pub const MOST_LINKS: usize = 16;
+
 /// Where a portfolio is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

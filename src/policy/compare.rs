@@ -15,7 +15,7 @@ use super::excerpt::Excerpt;
 use super::global::Global;
 use super::party::Who;
 use super::period::Period;
-use super::portfolio::{Granted, Portfolio};
+use super::portfolio::{Granted, Settings};
 use super::snapshot::Snapshot;
 use super::source::{Reached, table};
 
@@ -72,7 +72,7 @@ pub fn compare(
 ) -> Option<Comparison> {
     let found = snapshot.portfolio(child.as_str())?;
     let before = settings_in_effect(snapshot, child)?;
-    if snapshot.is_linked(found) {
+    if matches!(found.settings, Settings::Linked { .. }) {
         let differences = Excerpt { rows: Vec::new(), more: false };
         return Some(Comparison { linked: true, after: before.clone(), before, differences });
     }
@@ -99,8 +99,11 @@ pub fn compare(
 #[must_use]
 pub fn settings_in_effect(snapshot: &Snapshot, portfolio: &PortfolioId) -> Option<AccessSettings> {
     let found = snapshot.portfolio(portfolio.as_str())?;
-    let (visibility, role) = snapshot.openness_in_effect(found)?;
-    let organization_access_role = snapshot.role(role)?.key().clone();
+    let Settings::Own { visibility, access_role } = snapshot.effective(found).settings.settings
+    else {
+        return None;
+    };
+    let organization_access_role = snapshot.role(access_role)?.key().clone();
     Some(AccessSettings { visibility, organization_access_role })
 }
 
@@ -146,7 +149,8 @@ impl Sides<'_> {
         let [before, after] = self.sides.map(|snapshot| {
             let portfolio = snapshot.portfolio(self.id)?;
             let lasting = snapshot
-                .grants_in_effect(portfolio)
+                .effective(portfolio)
+                .grants()
                 .filter(|granted| granted.period.has_future(self.at));
             let mut held: Vec<(Who, Held)> =
                 lasting.map(|granted| (granted.subject, self.held(&granted))).collect();
@@ -192,9 +196,10 @@ impl Sides<'_> {
 
     fn roles(&self, snapshot: &Snapshot, who: Who) -> Vec<TimedRole> {
         let Some(portfolio) = snapshot.portfolio(self.id) else { return Vec::new() };
-        let lasting = snapshot
-            .grants_in_effect_of(portfolio, who)
-            .filter(|granted| granted.period.has_future(self.at));
+        let effective = snapshot.effective(portfolio);
+        let owned = effective.owners.into_iter().flat_map(|owners| owners.grants_of(who));
+        let granted = owned.chain(effective.settings.grants_of(who));
+        let lasting = granted.filter(|granted| granted.period.has_future(self.at));
         let role = |granted: Granted| {
             let (role, start, end) = self.held(&granted);
             Some(TimedRole {
@@ -233,28 +238,3 @@ impl Sides<'_> {
 }
 
 type Allowed<'a> = BTreeMap<&'a PermissionName, Reach>;
-
-impl Snapshot {
-    fn is_linked(&self, _portfolio: &Portfolio) -> bool {
-        false
-    }
-
-    fn openness_in_effect(&self, portfolio: &Portfolio) -> Option<(Visibility, u32)> {
-        Some((portfolio.visibility, portfolio.access_role))
-    }
-
-    fn grants_in_effect<'a>(
-        &'a self,
-        portfolio: &'a Portfolio,
-    ) -> impl Iterator<Item = Granted> + 'a {
-        portfolio.grants()
-    }
-
-    fn grants_in_effect_of<'a>(
-        &'a self,
-        portfolio: &'a Portfolio,
-        who: Who,
-    ) -> impl Iterator<Item = Granted> + 'a {
-        portfolio.grants_of(who)
-    }
-}

@@ -14,9 +14,9 @@
 //!
 //! Where things are: what is compiled in `snapshot`, `party`, `portfolio` and `role`, of what in
 //! `pages` and `names`, how in `compiler` (all of it) and `apply` (what changed), the sources in
-//! `source`, the one evaluation of them in `evaluation`, the questions in `check`, `explain`,
-//! `reach` (the check asked the other way round), `rows` (portfolios in lists), `list` and
-//! `holdings`; in `walk` which portfolios a list has to look at.
+//! `source`, whose settings are in force in `links`, the one evaluation in `evaluation`, the
+//! questions in `check`, `explain`, `reach` (the check asked the other way round), `rows`
+//! (portfolios in lists), `list` and `holdings`; in `walk` which portfolios a list has to look at.
 
 mod apply;
 mod check;
@@ -28,6 +28,7 @@ mod explain;
 mod givers;
 mod global;
 mod holdings;
+mod links;
 mod list;
 mod names;
 mod pages;
@@ -49,7 +50,7 @@ pub use compare::{AccessDifference, Comparison, TimedRole, compare, settings_in_
 pub use compiler::Compiler;
 pub use evaluation::RouteEffect;
 pub use excerpt::Excerpt;
-pub use explain::{ExplainedRoute, Explanation, Way, explain};
+pub use explain::{ExplainedRoute, Explanation, Origin, Way, explain};
 pub use givers::{Giver, Givers};
 pub use global::{Global, UnknownPermission};
 pub use holdings::{Holdings, explicit_holdings, holdings, role_holdings};

@@ -4,6 +4,7 @@ mod administrators;
 mod archived;
 mod explanations;
 mod index;
+mod links;
 mod lists;
 
 use super::*;

@@ -6,7 +6,8 @@ use diesel::sql_types::{BigInt, Bool, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use crate::domain::access_settings::{AccessSettings, Visibility};
-use crate::domain::nesting::{Ancestor, Below, MAX_LINKS, MAX_NESTING};
+use crate::domain::nesting::{Ancestor, Below, MOST_NESTED};
+use crate::domain::portfolio::MOST_LINKS;
 use crate::domain::{PortfolioId, RoleKey, Timestamp};
 use crate::storage::facts::parse;
 use crate::storage::{Error, Transaction, timestamps};
@@ -85,7 +86,7 @@ pub(super) const CHAIN: &str = "
         WHERE c.linked AND c.level <= $2)";
 
 /// One more than any walk along links may take.
-pub(super) const LINKS: i64 = MAX_LINKS as i64 + 1;
+pub(super) const LINKS: i64 = MOST_LINKS as i64 + 1;
 
 impl Transaction {
     /// The portfolio itself, its parent, and so on to the top.
@@ -95,7 +96,7 @@ impl Transaction {
     pub async fn ancestors(&mut self, id: &PortfolioId) -> Result<Vec<Ancestor>, Error> {
         let rows: Vec<AncestorRow> = diesel::sql_query(ANCESTORS)
             .bind::<Text, _>(id.as_str())
-            .bind::<BigInt, _>(MAX_NESTING as i64)
+            .bind::<BigInt, _>(MOST_NESTED as i64)
             .load(self.connection())
             .await?;
         let ancestor = |row: AncestorRow| {
@@ -111,7 +112,7 @@ impl Transaction {
     pub async fn below(&mut self, id: &PortfolioId) -> Result<Below, Error> {
         let row: BelowRow = diesel::sql_query(BELOW)
             .bind::<Text, _>(id.as_str())
-            .bind::<BigInt, _>(MAX_NESTING as i64)
+            .bind::<BigInt, _>(MOST_NESTED as i64)
             .get_result(self.connection())
             .await?;
         let count = |levels: i64| usize::try_from(levels).unwrap_or(usize::MAX);
