@@ -223,6 +223,9 @@ impl Stage {
                 self.set_archived(portfolio, *archived).await
             }
             Operation::DeletePortfolio { portfolio } => self.delete_portfolio(portfolio).await,
+            Operation::SetLink { .. } | Operation::SetOwner { .. } => {
+                panic!("these worlds have no links")
+            }
         }
     }
 
