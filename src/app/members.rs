@@ -54,7 +54,7 @@ pub struct RemovedMember {
 }
 
 impl App {
-    /// A subject and its direct grants on a portfolio.
+    /// A subject and its direct grants on a portfolio, or those that count on a linked one.
     ///
     /// # Errors
     /// No such portfolio, `members.view` missing for another than the actor, never a member.
@@ -68,7 +68,8 @@ impl App {
             let now = read.heads().now;
             let acting = Acting::on(read, &context.principal, now, portfolio, &[]).await?;
             acting.require_view_of(read, subject)?;
-            member(read, portfolio, subject, now).await
+            let links = policy::links(&acting.scene.snapshot, portfolio.as_str());
+            member(read, (portfolio, &links), subject, now).await
         })
         .await
     }
@@ -120,7 +121,7 @@ impl Target {
         let others = std::slice::from_ref(subject);
         let acting = Acting::with(write, &principal, now, portfolio, others, permission).await?;
         refuse_linked(write, &principal, now, &acting.portfolio).await?;
-        let member = member(write, portfolio, subject, now).await?;
+        let member = member(write, (portfolio, &[]), subject, now).await?;
         if etag.is_some_and(|etag| etag != member.etag()) {
             return Err(Refusal::etag_mismatch("member").into());
         }
@@ -238,7 +239,7 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
         revoke_time: None,
     };
     change(write, &target.acting.portfolio, subject, "member.updated", &replaced, &[given]).await?;
-    member(write, portfolio, subject, now).await
+    member(write, (portfolio, &[]), subject, now).await
 }
 
 async fn remove(write: &mut Write, request: &RemoveMember) -> Result<RemovedMember, Failure> {
@@ -250,7 +251,7 @@ async fn remove(write: &mut Write, request: &RemoveMember) -> Result<RemovedMemb
     change(write, &target.acting.portfolio, subject, "member.removed", ended, &[]).await?;
     let now = write.now();
     Ok(RemovedMember {
-        member: member(write, portfolio, subject, now).await?,
+        member: member(write, (portfolio, &[]), subject, now).await?,
         remaining: remaining(write, &target.acting.portfolio, subject, now).await?,
     })
 }
@@ -296,11 +297,12 @@ async fn change(
 /// A member as it is: whoever ever had a direct grant.
 async fn member(
     transaction: &mut Transaction,
-    portfolio: &PortfolioId,
+    (portfolio, links): (&PortfolioId, &[PortfolioId]),
     subject: &Subject,
     now: Timestamp,
 ) -> Result<Member, Failure> {
-    let grants = transaction.grants(portfolio, std::slice::from_ref(subject)).await?;
+    let subjects = std::slice::from_ref(subject);
+    let grants = transaction.grants_in_effect(portfolio, links, subjects).await?;
     if grants.is_empty() {
         return Err(member_not_found(portfolio, subject).into());
     }

@@ -29,7 +29,7 @@ impl State {
             visibility: settings.visibility,
             access_role: settings.organization_access_role,
             roles: write.roles_in_effect(id, now).await?,
-            is_managed: !write.lasting_managers(id, now).await?.is_empty(),
+            is_managed: write.is_managed(id, now).await?,
         })
     }
 }

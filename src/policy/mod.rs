@@ -55,7 +55,7 @@ pub use givers::{Giver, Givers};
 pub use global::{Global, UnknownPermission};
 pub use holdings::{Holdings, explicit_holdings, holdings, role_holdings};
 pub use list::{
-    Route, is_administrator, is_in_group, is_internal, may_create_portfolios, may_list,
+    Route, is_administrator, is_in_group, is_internal, links, may_create_portfolios, may_list,
     next_change, routes,
 };
 pub use reach::{

@@ -83,6 +83,34 @@ impl Transaction {
         grants.filter(wanted).collect()
     }
 
+    /// The direct grants of some subjects that count on a portfolio, ended ones too, oldest first.
+    /// On a linked one they are those of the last of the links, from its parent to the one whose
+    /// settings are in force, and the ownerships along the way there: there manager grants like
+    /// others (INH-2).
+    ///
+    /// # Errors
+    /// As [`Transaction::grants`].
+    pub async fn grants_in_effect(
+        &mut self,
+        portfolio: &PortfolioId,
+        links: &[PortfolioId],
+        subjects: &[Subject],
+    ) -> Result<Vec<Grant>, Error> {
+        let Some((root, between)) = links.split_last() else {
+            return self.grants(portfolio, subjects).await;
+        };
+        let mut grants = self.grants(root, subjects).await?;
+        for linked in std::iter::once(portfolio).chain(between) {
+            let own = self.grants(linked, subjects).await?;
+            grants.extend(own.into_iter().filter(|it| it.ownership && it.revoke_time.is_none()));
+        }
+        for grant in &mut grants {
+            grant.ownership &= grant.portfolio == *portfolio;
+        }
+        grants.sort_by_key(|grant| (grant.create_time, grant.id));
+        Ok(grants)
+    }
+
     /// The active users with a begun, unexpiring, direct manager grant: those who keep the
     /// portfolio managed (MEM-6). `now` is the write's clock.
     ///

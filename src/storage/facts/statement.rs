@@ -109,12 +109,10 @@ const FOUND: &str = "), p.visibility, p.organization_access_role, p.archived,
   UNION ALL
     SELECT p.id, p.visibility, p.role, p.link, c.links + 1
     FROM chain AS c,
-         LATERAL (SELECT p.id, p.visibility, p.organization_access_role AS role,
+         LATERAL (SELECT p.id, p.organization, p.visibility, p.organization_access_role AS role,
                          CASE WHEN p.linked THEN p.parent END AS link
-                  FROM portfolios AS p
-                  WHERE p.id = c.link AND NOT p.deleted
-                    AND p.organization = (SELECT organization FROM place) OFFSET 0) AS p
-    WHERE c.links < 16
+                  FROM portfolios AS p WHERE p.id = c.link AND NOT p.deleted OFFSET 0) AS p
+    WHERE c.links < 16 AND p.organization = (SELECT organization FROM place)
 ), root (id, visibility, role) AS MATERIALIZED (
     SELECT id, visibility, role FROM chain WHERE link IS NULL
 ), reached (kind, id, group_id) AS (

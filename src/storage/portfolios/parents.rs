@@ -8,6 +8,7 @@ use diesel_async::RunQueryDsl;
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::nesting::{Ancestor, Below, MOST_NESTED};
 use crate::domain::portfolio::MOST_LINKS;
+use crate::domain::role::MANAGER;
 use crate::domain::{PortfolioId, RoleKey, Timestamp};
 use crate::storage::facts::parse;
 use crate::storage::{Error, Transaction, timestamps};
@@ -45,6 +46,12 @@ struct InEffectRow {
     visibility: String,
     #[diesel(sql_type = Text)]
     organization_access_role: String,
+}
+
+#[derive(diesel::QueryableByName)]
+struct ManagedRow {
+    #[diesel(sql_type = Bool)]
+    is_managed: bool,
 }
 
 #[derive(diesel::QueryableByName)]
@@ -169,5 +176,31 @@ impl Transaction {
             .load(self.connection())
             .await?;
         rows.iter().map(|row| parse("grants", &row.role)).collect()
+    }
+
+    /// Whether an active user is a manager by what is in effect on a portfolio, begun and without
+    /// an end (MEM-6). `now` is the write's clock.
+    ///
+    /// # Errors
+    /// As [`Transaction::ancestors`].
+    pub async fn is_managed(&mut self, id: &PortfolioId, now: Timestamp) -> Result<bool, Error> {
+        let sql = format!(
+            "{CHAIN}
+             SELECT EXISTS (
+                 SELECT FROM chain AS c JOIN grants AS g ON g.portfolio = c.id
+                 JOIN users AS u ON u.id = g.subject_id
+                 WHERE g.subject_kind = 'user' AND g.role = $4 AND NOT u.deactivated
+                   AND g.revoke_time IS NULL AND g.expire_time IS NULL
+                   AND coalesce(g.start_time <= $3, true) AND (g.ownership OR NOT c.linked))
+                 AS is_managed"
+        );
+        let row: ManagedRow = diesel::sql_query(sql)
+            .bind::<Text, _>(id.as_str())
+            .bind::<BigInt, _>(LINKS)
+            .bind::<Timestamptz, _>(timestamps::to_sql(now))
+            .bind::<Text, _>(MANAGER)
+            .get_result(self.connection())
+            .await?;
+        Ok(row.is_managed)
     }
 }
