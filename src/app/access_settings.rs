@@ -1,4 +1,5 @@
 use super::authorize::Acting;
+use super::parents::{refuse_linked, shown, used_portfolio};
 use super::portfolios::{require_etag, require_openness_role};
 use super::{Answer, App, Context, Error};
 use crate::domain::access_settings::{AccessSettings, Visibility};
@@ -20,8 +21,17 @@ pub struct UpdateAccessSettings {
     pub etag: Option<String>,
 }
 
+/// The access settings that are in effect on a portfolio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsInEffect {
+    /// The portfolio, with these settings.
+    pub portfolio: Portfolio,
+    /// If it is linked: whose settings they are, if whoever asks may list that.
+    pub settings_of: Option<PortfolioId>,
+}
+
 impl App {
-    /// A portfolio with its access settings, for those who manage them.
+    /// A portfolio with the access settings in effect on it, for those who manage them.
     ///
     /// # Errors
     /// No such portfolio, `access.manage` missing.
@@ -29,13 +39,18 @@ impl App {
         &self,
         context: &Context,
         id: &PortfolioId,
-    ) -> Result<Answer<Portfolio>, Error> {
+    ) -> Result<Answer<SettingsInEffect>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
             let principal = &context.principal;
             let acting =
                 Acting::with_even_archived(read, principal, now, id, ACCESS_MANAGE).await?;
-            Ok(acting.portfolio)
+            let portfolio = shown(read, principal, now, acting.portfolio).await?;
+            let settings_of = match portfolio.linked {
+                true => used_portfolio(read, principal, now, id).await?,
+                false => None,
+            };
+            Ok(SettingsInEffect { portfolio, settings_of })
         })
         .await
     }
@@ -44,7 +59,8 @@ impl App {
     ///
     /// # Errors
     /// No such portfolio, `access.manage` missing, a role above the actor's own or one that
-    /// openness must not give, another state than the etag's; an archived portfolio.
+    /// openness must not give, another state than the etag's; an archived portfolio, or a linked
+    /// one.
     pub async fn update_access_settings(
         &self,
         context: &WriteContext,
@@ -56,6 +72,7 @@ impl App {
                 Acting::with(write, &principal, now, &request.portfolio, &[], ACCESS_MANAGE)
                     .await?;
             let before = &acting.portfolio;
+            refuse_linked(write, &principal, now, before).await?;
             require_etag(before, request.etag.as_deref())?;
             if let Some(role) = &request.organization_access_role {
                 require_openness_role(&acting.scene, role)?;

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::authorize::Acting;
+use super::parents::refuse_linked;
 use super::portfolios::role_not_found;
 use super::{Answer, App, Context, Error};
 use crate::domain::directory::ServiceAccount;
@@ -78,7 +79,7 @@ impl App {
     /// # Errors
     /// No such portfolio or member, `members.update` missing, a role above the actor's own, a
     /// subject who holds more, the owner, the last manager, another state than the etag's; an
-    /// archived portfolio, on which somebody can only be removed.
+    /// archived portfolio, on which somebody can only be removed; a linked one.
     pub async fn update_member(
         &self,
         context: &WriteContext,
@@ -119,6 +120,7 @@ impl Target {
         let (principal, now) = (write.principal().clone(), write.now());
         let others = std::slice::from_ref(subject);
         let acting = Acting::with(write, &principal, now, portfolio, others, permission).await?;
+        refuse_linked(write, &principal, now, &acting.portfolio).await?;
         let member = member(write, (portfolio, &[]), subject, now).await?;
         if etag.is_some_and(|etag| etag != member.etag()) {
             return Err(Refusal::etag_mismatch("member").into());

@@ -41,7 +41,10 @@ const OPERATE: Access = Access { scopes: &[Scope::Operator], people: false, atte
 const NOBODY: Access = Access { scopes: &[], people: false, attended: true };
 
 const METHODS: &[(&str, Access)] = &[
+    ("AccessSettingsService/CompareAccessSettings", READ),
     ("AccessSettingsService/GetAccessSettings", READ),
+    ("AccessSettingsService/LinkAccessSettings", CHANGE),
+    ("AccessSettingsService/UnlinkAccessSettings", CHANGE),
     ("AccessSettingsService/UpdateAccessSettings", CHANGE),
     ("DirectoryService/AddGroupMembers", ENROL),
     ("DirectoryService/CreateOrganization", OPERATE),
@@ -85,6 +88,7 @@ const METHODS: &[(&str, Access)] = &[
     ("PortfolioService/GetPortfolio", READ),
     ("PortfolioService/ListPortfolios", READ),
     ("PortfolioService/ListUnmanagedPortfolios", INSPECT),
+    ("PortfolioService/MovePortfolio", CHANGE),
     ("PortfolioService/RestorePortfolio", CHANGE),
     ("PortfolioService/TransferOwnership", CHANGE),
     ("PortfolioService/UpdatePortfolio", CHANGE),

@@ -20,6 +20,7 @@
 
 mod apply;
 mod check;
+mod compare;
 mod compiler;
 mod evaluation;
 mod excerpt;
@@ -45,6 +46,7 @@ mod walk;
 mod tests;
 
 pub use check::{Asked, Decision, Query, Reason, check};
+pub use compare::{AccessDifference, Comparison, TimedRole, compare, settings_in_effect};
 pub use compiler::Compiler;
 pub use evaluation::RouteEffect;
 pub use excerpt::Excerpt;

@@ -1,6 +1,8 @@
 //! Portfolios and their access settings (VIS-1).
 
 mod life;
+mod links;
+mod parents;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -105,6 +107,20 @@ impl Transaction {
         let rows: Vec<Row> = rows!()
             .filter(portfolios::id.eq_any(ids.iter().map(PortfolioId::as_str)))
             .filter(diesel::dsl::not(portfolios::deleted))
+            .load(self.connection())
+            .await?;
+        rows.into_iter().map(portfolio).collect()
+    }
+
+    /// The portfolios that are linked to this one directly, by id.
+    ///
+    /// # Errors
+    /// As [`Transaction::portfolio`].
+    pub async fn linked_children(&mut self, id: &PortfolioId) -> Result<Vec<Portfolio>, Error> {
+        let rows: Vec<Row> = rows!()
+            .filter(portfolios::parent.eq(id.as_str()))
+            .filter(portfolios::linked.and(diesel::dsl::not(portfolios::deleted)))
+            .order(portfolios::id)
             .load(self.connection())
             .await?;
         rows.into_iter().map(portfolio).collect()

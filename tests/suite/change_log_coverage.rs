@@ -14,9 +14,9 @@ use diesel::sql_types::{Jsonb, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use portcullis::app::{
     AddMembers, App, ArchivePortfolio, CreatePortfolio, DeletePortfolio, End, GroupMemberOutcome,
-    NewOrganization, RegisterPermission, RemoveMember, RestorePortfolio, TransferOwnership,
-    UpdateAccessSettings, UpdateMember, UpdateOrganization, UpdatePortfolio, UpsertGroup,
-    UpsertServiceAccount, UpsertUser,
+    LinkAccessSettings, MovePortfolio, NewOrganization, RegisterPermission, RemoveMember,
+    RestorePortfolio, TransferOwnership, UnlinkAccessSettings, UpdateAccessSettings, UpdateMember,
+    UpdateOrganization, UpdatePortfolio, UpsertGroup, UpsertServiceAccount, UpsertUser,
 };
 use portcullis::cache::{self, Cache};
 use portcullis::clock::Clock;
@@ -104,6 +104,8 @@ const DONE: &[&str] = &[
     "delete_group",
     "delete_portfolio",
     "delete_user",
+    "link_access_settings",
+    "move_portfolio",
     "reactivate_user",
     "register_permission",
     "remove_affiliation",
@@ -114,6 +116,7 @@ const DONE: &[&str] = &[
     "set_function_ceiling",
     "set_site_role",
     "transfer_ownership",
+    "unlink_access_settings",
     "update_access_settings",
     "update_member",
     "update_organization",
@@ -327,6 +330,7 @@ async fn do_everything(app: &App) {
     write_groups(app).await;
     write_portfolio(app).await;
     write_members(app).await;
+    write_links(app).await;
     write_end_of_group(app).await;
     write_ends(app).await;
     write_departures(app).await;
@@ -391,6 +395,8 @@ fn roadmap() -> CreatePortfolio {
         visibility: None,
         organization_access_role: None,
         owner: Some(id("ann")),
+        parent: None,
+        linked: false,
     }
 }
 
@@ -455,6 +461,43 @@ async fn write_members(app: &App) {
     for subject in ["user:cleo", "group:outer"] {
         let remove = RemoveMember { portfolio: id("roadmap"), subject: id(subject), etag: None };
         app.remove_member(&request(), &remove).await.expect("remove_member");
+    }
+}
+
+/// A portfolio is linked, unlinked in every way, moved, and left by its parent.
+async fn write_links(app: &App) {
+    let child = CreatePortfolio { id: Some(id("child")), ..roadmap() };
+    app.create_portfolio(&request(), &child).await.expect("create_portfolio");
+    let born = CreatePortfolio {
+        id: Some(id("born")),
+        parent: Some(id("roadmap")),
+        linked: true,
+        ..roadmap()
+    };
+    app.create_portfolio(&request(), &born).await.expect("create_portfolio");
+    let to = |parent: Option<&str>, link| MovePortfolio {
+        portfolio: id("child"),
+        parent: parent.map(id),
+        link,
+        allow_losing_access: false,
+        etag: None,
+    };
+    let link =
+        LinkAccessSettings { portfolio: id("child"), allow_losing_access: false, etag: None };
+    let unlink = |restore| UnlinkAccessSettings {
+        portfolio: id("child"),
+        restore,
+        allow_losing_access: false,
+        etag: None,
+    };
+    app.move_portfolio(&request(), &to(Some("roadmap"), false)).await.expect("move_portfolio");
+    for restore in [true, false] {
+        app.link_access_settings(&request(), &link).await.expect("link_access_settings");
+        let unlinked = app.unlink_access_settings(&request(), &unlink(restore)).await;
+        unlinked.expect("unlink_access_settings");
+    }
+    for to in [to(Some("born"), true), to(None, false), to(Some("roadmap"), true)] {
+        app.move_portfolio(&request(), &to).await.expect("move_portfolio");
     }
 }
 

@@ -4,6 +4,7 @@ use indicatif::ProgressBar;
 use uuid::Uuid;
 
 use super::change::{Change, Differences, Terms};
+use super::links;
 use crate::cli::text;
 use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client, reason_name};
@@ -69,6 +70,9 @@ async fn make(client: &Client, batch: &[Change]) -> Result<Vec<Refused>, CallErr
         }
         Change::CreatePortfolio { .. }
         | Change::UpdatePortfolio(..)
+        | Change::MovePortfolio { .. }
+        | Change::LinkSettings(_)
+        | Change::UnlinkSettings(_)
         | Change::DeletePortfolio { .. }
         | Change::UpdateSettings(..)
         | Change::UpdateMember { .. }
@@ -154,6 +158,9 @@ async fn on_portfolio(client: &Client, change: &Change) -> Result<(), CallError>
             let request =
                 v1::DeletePortfolioRequest { request_id, portfolio, confirm_portfolio, etag };
             client.delete_portfolio(request).await?;
+        }
+        Change::MovePortfolio { .. } | Change::LinkSettings(_) | Change::UnlinkSettings(_) => {
+            links::act(client, change, request_id).await?;
         }
         Change::UpdateSettings(settings, was) => {
             client.update_access_settings(settings_request(settings, was)).await?;

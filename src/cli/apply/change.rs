@@ -58,6 +58,15 @@ pub(super) enum Change {
         portfolio: String,
         etag: String,
     },
+    MovePortfolio {
+        portfolio: String,
+        parent: String,
+        /// Whether it is linked there.
+        link: bool,
+        was: Differences,
+    },
+    LinkSettings(String),
+    UnlinkSettings(String),
     UpdateSettings(v1::AccessSettings, Differences),
     AddMember {
         portfolio: String,
@@ -171,8 +180,11 @@ impl Change {
             Self::AddGroupMember { .. } | Self::RemoveGroupMember { .. } => Kind::GroupMember,
             Self::CreatePortfolio { .. }
             | Self::UpdatePortfolio(..)
+            | Self::MovePortfolio { .. }
             | Self::DeletePortfolio { .. } => Kind::Portfolio,
-            Self::UpdateSettings(..) => Kind::AccessSettings,
+            Self::LinkSettings(_) | Self::UnlinkSettings(_) | Self::UpdateSettings(..) => {
+                Kind::AccessSettings
+            }
             Self::AddMember { .. } | Self::UpdateMember { .. } | Self::RemoveMember { .. } => {
                 Kind::Grant
             }
@@ -211,6 +223,9 @@ impl Change {
             | Self::DeactivateServiceAccount { .. }
             | Self::UpdateGroup(..)
             | Self::UpdatePortfolio(..)
+            | Self::MovePortfolio { .. }
+            | Self::LinkSettings(_)
+            | Self::UnlinkSettings(_)
             | Self::UpdateSettings(..)
             | Self::UpdateMember { .. }
             | Self::SetFunctionCeiling { was: Some(_), .. } => Action::Change,
@@ -222,6 +237,7 @@ impl Change {
     ///
     /// - groups leave groups before others enter, for the way back would be a cycle (DIR-4);
     /// - managers come before others stop being one (MEM-6);
+    /// - settings are linked once those are there that they are linked to (INH-5);
     /// - those who are to be deactivated get their grants first (MEM-2).
     pub fn rank(&self) -> u8 {
         match self {
@@ -238,20 +254,23 @@ impl Change {
             Self::SetFunctionCeiling { .. } => 10,
             Self::CreatePortfolio { .. } => 11,
             Self::UpdatePortfolio(..) => 12,
-            Self::UpdateSettings(..) => 13,
-            Self::AddMember { .. } => 14,
-            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 15,
-            Self::UpdateMember { .. } => 16,
-            Self::RemoveMember { .. } => 17,
-            Self::RemoveGroupMember { .. } => 18,
-            Self::DeleteGroup(_) => 19,
-            Self::DeletePortfolio { .. } => 20,
-            Self::DeleteFunctionCeiling(_) => 21,
+            Self::MovePortfolio { .. } => 13,
+            Self::UnlinkSettings(_) => 14,
+            Self::UpdateSettings(..) => 15,
+            Self::AddMember { .. } => 16,
+            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 17,
+            Self::UpdateMember { .. } => 18,
+            Self::RemoveMember { .. } => 19,
+            Self::LinkSettings(_) => 20,
+            Self::RemoveGroupMember { .. } => 22,
+            Self::DeleteGroup(_) => 23,
+            Self::DeletePortfolio { .. } => 24,
+            Self::DeleteFunctionCeiling(_) => 25,
             // One has a limited number of them: the old ones make room for the new.
-            Self::RemoveAffiliation(_) => 22,
-            Self::AddAffiliation(_) => 23,
-            Self::DeactivateServiceAccount { .. } => 24,
-            Self::DeactivateUser { .. } => 25,
+            Self::RemoveAffiliation(_) => 26,
+            Self::AddAffiliation(_) => 27,
+            Self::DeactivateServiceAccount { .. } => 28,
+            Self::DeactivateUser { .. } => 29,
         }
     }
 
@@ -348,10 +367,22 @@ impl fmt::Display for Change {
                 write!(f, "portfolio {}", portfolio.id)?;
                 let visibility = portfolio.visibility.map(visibility_text);
                 visibility.iter().try_for_each(|text| write!(f, ", {text}"))?;
-                write!(f, ", owner {}", portfolio.owner)
+                write!(f, ", owner {}", portfolio.owner)?;
+                match (portfolio.parent.as_str(), portfolio.linked) {
+                    ("", _) => Ok(()),
+                    (parent, false) => write!(f, ", below {parent}"),
+                    (parent, true) => write!(f, ", linked to {parent}"),
+                }
             }
             Self::UpdatePortfolio(portfolio, was) => {
                 write!(f, "portfolio {}: {was}", portfolio.id)
+            }
+            Self::MovePortfolio { portfolio, link, was, .. } => {
+                write!(f, "portfolio {portfolio}: {was}{}", if *link { ", linked" } else { "" })
+            }
+            Self::LinkSettings(portfolio) => write!(f, "portfolio {portfolio}: linked"),
+            Self::UnlinkSettings(portfolio) => {
+                write!(f, "portfolio {portfolio}: no longer linked")
             }
             Self::DeletePortfolio { portfolio, .. } => {
                 write!(f, "portfolio {portfolio}, for good")
@@ -425,7 +456,7 @@ fn ceiling_text(ceiling: &v1::FunctionCeiling) -> String {
 }
 
 /// A visibility as files write it.
-pub(super) fn visibility_text(visibility: i32) -> &'static str {
+pub(crate) fn visibility_text(visibility: i32) -> &'static str {
     match v1::Visibility::try_from(visibility) {
         Ok(v1::Visibility::Private) => "private",
         Ok(v1::Visibility::Restricted) => "restricted",

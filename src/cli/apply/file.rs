@@ -134,10 +134,13 @@ pub(crate) struct Portfolio {
     #[serde(default, deserialize_with = "text::parsed_option")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<UserId>,
-    #[serde(default, rename = "parent", deserialize_with = "later::parent", skip_serializing)]
-    pub _parent: (),
-    #[serde(default, rename = "linked", deserialize_with = "later::linked", skip_serializing)]
-    pub _linked: (),
+    /// The portfolio that it is directly below.
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<PortfolioId>,
+    /// Whether its access settings are those of its parent (INH-1): then it has none here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked: Option<bool>,
     #[serde(default)]
     pub grants: Vec<Grant>,
 }
@@ -182,7 +185,7 @@ mod later {
         };
     }
 
-    refuse! { roles parent linked }
+    refuse! { roles }
 }
 
 impl File {
@@ -360,11 +363,7 @@ portfolios:
 
     #[test]
     fn keys_of_later_versions_are_refused_not_ignored() {
-        let cases = [
-            ("users:", "roles: []\nusers:", "`roles` is not supported yet"),
-            ("owner: ann", "owner: ann\n    parent: zeus", "`parent` is not supported yet"),
-            ("owner: ann", "owner: ann\n    linked: true", "`linked` is not supported yet"),
-        ];
+        let cases = [("users:", "roles: []\nusers:", "`roles` is not supported yet")];
         for (right, with, message) in cases {
             let error = refused("a.yaml", &YAML.replace(right, with));
             assert!(error.message.contains(message), "{error}");

@@ -20,11 +20,12 @@ use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client};
 
 mod act;
-mod change;
+pub(super) mod change;
 mod directory;
 pub(super) mod file;
 mod functions;
 mod grants;
+mod links;
 mod plan;
 mod present;
 mod prune;

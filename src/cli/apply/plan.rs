@@ -6,6 +6,7 @@ use super::directory;
 use super::file::{File, Portfolio};
 use super::functions;
 use super::grants;
+use super::links;
 use super::present::{Present, PresentPortfolio};
 use crate::domain::access_settings::Visibility;
 use crate::domain::{RoleKey, Subject, Timestamp, UserId};
@@ -44,13 +45,17 @@ pub(super) fn diff(file: &File, present: &Present, owner: OwnerIs, now: Timestam
     for entry in file.groups() {
         directory::group(entry, file, present, &mut plan);
     }
-    for entry in file.portfolios() {
+    for entry in links::parents_first(file) {
+        let planned = plan.changes.len();
         match present.portfolios.get(entry.id.as_str()) {
             Some(found) => changed_portfolio(entry, file, found, &mut plan),
             None => new_portfolio(entry, file, owner, &mut plan),
         }
         let found = present.portfolios.get(entry.id.as_str());
         grants::grants(entry, found, now, &mut plan);
+        if links::stays_linked(entry, found) {
+            links::refuse_settings(entry, planned, &mut plan);
+        }
     }
     functions::ceilings(file, present, &mut plan);
     plan.sort();
@@ -108,6 +113,8 @@ fn new_portfolio(entry: &Portfolio, file: &File, owner: OwnerIs, plan: &mut Plan
             r#type: entry.portfolio_type.clone().unwrap_or_default(),
             owner: entry.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
             visibility: entry.visibility.map(|v| visibility_message(v) as i32),
+            parent: entry.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+            linked: entry.linked == Some(true),
             id,
             ..v1::Portfolio::default()
         },
@@ -134,6 +141,7 @@ fn changed_portfolio(entry: &Portfolio, file: &File, found: &PresentPortfolio, p
         };
         plan.changes.push(Change::UpdatePortfolio(changed, was));
     }
+    links::place(entry, found, plan);
     changed_settings(entry, settings, plan);
 }
 

@@ -73,6 +73,7 @@ impl Write {
     }
 
     /// Deletes a portfolio for good: its grants end, the row and the audit trail stay (VIS-9).
+    /// Nothing is linked to it any more.
     ///
     /// # Errors
     /// As [`Write::insert_portfolio`].
@@ -82,11 +83,16 @@ impl Write {
         let mut after = before.clone();
         after.state = PortfolioState::Deleted;
         after.owner = None;
+        after.parent = None;
+        after.linked = false;
         after.update_time = self.now();
         after.version += 1;
         diesel::update(portfolios::table.find(before.id.as_str()))
             .set((
                 portfolios::deleted.eq(true),
+                // So that nobody is ever below it by way of what is below itself.
+                portfolios::parent.eq(None::<&str>),
+                portfolios::linked.eq(false),
                 portfolios::update_time.eq(now),
                 portfolios::version.eq(after.version),
             ))
