@@ -26,6 +26,7 @@ mod database;
 mod decide;
 mod empty;
 mod front_door;
+mod links;
 mod load;
 mod overload;
 mod report;
@@ -43,7 +44,7 @@ use report::Report;
 type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const SECTIONS: &[&str] =
-    &["wire", "batch", "decide", "cold", "load", "visible", "overload", "writes"];
+    &["wire", "batch", "decide", "cold", "load", "visible", "links", "overload", "writes"];
 
 fn main() -> Outcome<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -85,6 +86,7 @@ async fn section(name: &str, report: &mut Report) -> Outcome<()> {
         "cold" => cold::measure(report).await,
         "load" => load::measure(report).await,
         "visible" => visible::measure(report).await,
+        "links" => links::measure(report).await,
         "overload" => overload::measure(report).await,
         "writes" => writes::measure(report).await,
         _ => Err(format!("section `{name}` is not served").into()),

@@ -148,6 +148,70 @@ impl Crowd {
     }
 }
 
+/// An organization with a portfolio below another, each with so many grants to users, of whom half
+/// are the same, and with so many further ones that are linked to the lower.
+#[derive(Clone, Debug)]
+pub struct Family {
+    organization: String,
+}
+
+impl Family {
+    /// Writes it: portfolio 0 at the top, 1 below it, the rest below that.
+    pub async fn write(
+        url: &str,
+        organization: &str,
+        grants: usize,
+        descendants: usize,
+    ) -> Outcome<Self> {
+        let portfolios = descendants + 2;
+        let granted = [(0, 0, "contributor"), (1, grants / 2, "viewer")].map(|(at, from, role)| {
+            format!(
+                "{INSERT_GRANTS}
+                 SELECT md5('{organization} {at} ' || k)::uuid, '{organization}-portfolio-{at}',
+                        '{organization}', 'user', '{organization}-user-' || k, '{role}', 'hand',
+                        false, now()
+                 FROM generate_series({from} + 1, {from} + {grants} - 1) AS k;"
+            )
+        });
+        let sql = format!(
+            "{users_and_groups}
+             {portfolio_rows}
+             UPDATE portfolios SET parent = '{organization}-portfolio-0'
+             WHERE id = '{organization}-portfolio-1';
+             UPDATE portfolios SET parent = '{organization}-portfolio-1', linked = true
+             WHERE organization = '{organization}' AND parent IS NULL
+               AND id <> '{organization}-portfolio-0';
+             {granted}
+             {INSERT_GRANTS}
+             SELECT md5('{organization} owner ' || p)::uuid, '{organization}-portfolio-' || p,
+                    '{organization}', 'user',
+                    '{organization}-user-' || CASE p WHEN 1 THEN {grants} / 2 ELSE 0 END,
+                    'manager', 'creation', true, now()
+             FROM generate_series(0, {portfolios} - 1) AS p;",
+            users_and_groups = users_and_groups(organization, grants + grants / 2, 1),
+            portfolio_rows = portfolio_rows(organization, portfolios),
+            granted = granted.join("\n"),
+        );
+        write(url, organization, &sql).await?;
+        Ok(Self { organization: organization.to_owned() })
+    }
+
+    /// The id of a user: of the first half, but for user 0, each has a grant at the top alone.
+    pub fn user(&self, number: usize) -> String {
+        format!("{}-user-{number}", self.organization)
+    }
+
+    /// The id of the portfolio that lies below another.
+    pub fn child(&self) -> String {
+        format!("{}-portfolio-1", self.organization)
+    }
+
+    /// The id of one that is linked to it.
+    pub fn descendant(&self, number: usize) -> String {
+        format!("{}-portfolio-{}", self.organization, number + 2)
+    }
+}
+
 const INSERT_GRANTS: &str = "INSERT INTO grants (id, portfolio, organization, subject_kind, \
                              subject_id, role, source, ownership, create_time)";
 

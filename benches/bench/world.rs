@@ -118,6 +118,7 @@ impl World {
             visibility: Visibility::Private,
             organization_access_role: "viewer".parse().expect("a key"),
             archived: false,
+            link: None,
             grants,
         }
     }

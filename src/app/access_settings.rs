@@ -1,9 +1,12 @@
 use super::authorize::Acting;
+use super::parents::{refuse_linked, shown, used_portfolio};
 use super::portfolios::{require_etag, require_openness_role};
 use super::privacy_requests::{GovernedPortfolio, ask, awaits_approval};
 use super::{Answer, App, Context, Error};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::permission::ACCESS_MANAGE;
+use crate::domain::portfolio::Portfolio;
+use crate::domain::privacy_request::PrivacyRequest;
 use crate::domain::{PortfolioId, RoleKey};
 use crate::storage::WriteContext;
 
@@ -20,8 +23,20 @@ pub struct UpdateAccessSettings {
     pub etag: Option<String>,
 }
 
+/// The access settings that are in effect on a portfolio.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingsInEffect {
+    /// The portfolio, with these settings.
+    pub portfolio: Portfolio,
+    /// If it is linked: whose settings they are, if whoever asks may list that.
+    pub settings_of: Option<PortfolioId>,
+    /// The change of its visibility that waits for approval (VIS-7).
+    pub privacy_request: Option<PrivacyRequest>,
+}
+
 impl App {
-    /// A portfolio with its access settings and what waits for approval, for those who manage them.
+    /// A portfolio with the access settings in effect on it, and what waits for approval, for those
+    /// who manage them.
     ///
     /// # Errors
     /// No such portfolio, `access.manage` missing.
@@ -29,14 +44,19 @@ impl App {
         &self,
         context: &Context,
         id: &PortfolioId,
-    ) -> Result<Answer<GovernedPortfolio>, Error> {
+    ) -> Result<Answer<SettingsInEffect>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
             let principal = &context.principal;
             let acting =
                 Acting::with_even_archived(read, principal, now, id, ACCESS_MANAGE).await?;
             let privacy_request = read.pending_privacy_request(id).await?;
-            Ok(GovernedPortfolio { portfolio: acting.portfolio, privacy_request })
+            let portfolio = shown(read, principal, now, acting.portfolio).await?;
+            let settings_of = match portfolio.linked {
+                true => used_portfolio(read, principal, now, id).await?,
+                false => None,
+            };
+            Ok(SettingsInEffect { portfolio, settings_of, privacy_request })
         })
         .await
     }
@@ -47,7 +67,7 @@ impl App {
     /// # Errors
     /// No such portfolio, `access.manage` missing, a role above the actor's own or one that
     /// openness must not give, another state than the etag's, a request that is pending already;
-    /// an archived portfolio.
+    /// an archived portfolio, or a linked one.
     pub async fn update_access_settings(
         &self,
         context: &WriteContext,
@@ -59,6 +79,7 @@ impl App {
                 Acting::with(write, &principal, now, &request.portfolio, &[], ACCESS_MANAGE)
                     .await?;
             let before = &acting.portfolio;
+            refuse_linked(write, &principal, now, before).await?;
             require_etag(before, request.etag.as_deref())?;
             if let Some(role) = &request.organization_access_role {
                 require_openness_role(&acting.scene, role)?;

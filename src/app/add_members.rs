@@ -3,6 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 use super::authorize::Acting;
+use super::parents::refuse_linked;
 use super::portfolios::role_not_found;
 use super::{Answer, App, Error};
 use crate::domain::caller::{CallerKind, Organizations};
@@ -63,7 +64,7 @@ impl App {
     ///
     /// # Errors
     /// No such portfolio, `members.invite` missing, no such role, a period that is over; an
-    /// archived portfolio.
+    /// archived portfolio, or a linked one.
     pub async fn add_members(
         &self,
         context: &WriteContext,
@@ -85,6 +86,7 @@ async fn add(write: &mut Write, request: &AddMembers) -> Result<Vec<AddOutcome>,
     }));
     let id = &request.portfolio;
     let acting = Acting::with(write, &principal, now, id, &subjects, MEMBERS_INVITE).await?;
+    refuse_linked(write, &principal, now, &acting.portfolio).await?;
     if policy::role_holdings(&acting.scene.global, &acting.scene.snapshot, request.role.as_str())
         .is_none()
     {

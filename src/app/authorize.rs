@@ -38,7 +38,7 @@ impl Scene {
 pub(super) struct Acting {
     pub(super) scene: Scene,
     pub(super) portfolio: Portfolio,
-    actor: Option<Subject>,
+    pub(super) actor: Option<Subject>,
 }
 
 impl Acting {
@@ -173,7 +173,7 @@ impl Acting {
 
     /// Whether the actor is excepted from a rule as an administrator of the organization (DIR-7);
     /// if so, what they do is audited as such.
-    fn is_excepted(&self, transaction: &mut Transaction) -> bool {
+    pub(super) fn is_excepted(&self, transaction: &mut Transaction) -> bool {
         let excepted = self.is_administrator();
         if excepted {
             transaction.note_administrator();

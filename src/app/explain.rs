@@ -100,7 +100,8 @@ fn explain(
     let Some(snapshot) = sight.snapshot else {
         asker.require_permission(permission)?;
         let (decision, givers) = (sight.unknown(), Givers::default());
-        return Ok(Explanation { decision, routes: Vec::new(), roles: Vec::new(), givers });
+        let (routes, links, roles) = (Vec::new(), Vec::new(), Vec::new());
+        return Ok(Explanation { decision, routes, links, roles, givers });
     };
     let explained = policy::explain(asker.global, snapshot, &query, MOST_GIVERS);
     let mut explanation = explained.map_err(|unknown| {
@@ -114,6 +115,7 @@ fn explain(
         // Nothing is missing.
         explanation.roles.clear();
     }
+    let explanation = explanation.telling(|id| asker.sight(id.as_str()).snapshot.is_some());
     if asker.sees_members(snapshot, query.portfolio) {
         return Ok(explanation);
     }

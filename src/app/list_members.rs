@@ -6,6 +6,7 @@ use crate::domain::membership::{Grant, Member, MemberFilter};
 use crate::domain::page::{Listed, Page};
 use crate::domain::permission::MEMBERS_VIEW;
 use crate::domain::{PortfolioId, Subject};
+use crate::policy;
 use crate::storage::members::MemberProfile;
 
 impl App {
@@ -23,12 +24,14 @@ impl App {
     ) -> Result<Answer<Listed<Member, Subject>>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
-            Acting::with(read, &context.principal, now, portfolio, &[], MEMBERS_VIEW).await?;
-            let rows = read.members(portfolio, filter, &page.wider(), now).await?;
+            let acting =
+                Acting::with(read, &context.principal, now, portfolio, &[], MEMBERS_VIEW).await?;
+            let links = policy::links(&acting.scene.snapshot, portfolio.as_str());
+            let rows = read.members(portfolio, &links, filter, &page.wider(), now).await?;
             let Listed { rows, next } = page.listed(rows, |profile| profile.subject.clone());
             let subjects: Vec<Subject> = rows.iter().map(|row| row.subject.clone()).collect();
             let mut grants: BTreeMap<Subject, Vec<Grant>> = BTreeMap::new();
-            for grant in read.grants(portfolio, &subjects).await? {
+            for grant in read.grants_in_effect(portfolio, &links, &subjects).await? {
                 grants.entry(grant.subject.clone()).or_default().push(grant);
             }
             let member = |profile: MemberProfile| {

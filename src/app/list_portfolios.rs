@@ -90,11 +90,11 @@ impl App {
                 (memory, vec![only.clone()])
             }
         };
-        let (token, request) = (memory.token.clone(), request.clone());
+        let (token, request, eyes) = (memory.token.clone(), request.clone(), memory.clone());
         let work = move |gone: &CancellationToken| listed(&memory, &organizations, &request, gone);
         let rows = aside(context, work).await?;
         let Listed { rows, next, token } = Listed::of(rows, token, |row| row.id.clone());
-        let rows = self.summaries(context, rows).await?;
+        let rows = self.summaries(context, &eyes, rows).await?;
         Ok(Listed { rows, next, token })
     }
 
@@ -110,10 +110,10 @@ impl App {
     ) -> Result<Listed<Portfolio>, Error> {
         let organization = &request.organization;
         let memory = self.memory_with(context, &request.requirement, organization).await?;
-        let (token, request) = (memory.token.clone(), request.clone());
+        let (token, request, eyes) = (memory.token.clone(), request.clone(), memory.clone());
         let found = aside(context, move |_| unmanaged(&memory, &request)).await??;
         let Listed { rows, next, token } = Listed::of(found, token, PortfolioId::clone);
-        let mut portfolios = self.portfolios(context, &rows, &[]).await?.0;
+        let mut portfolios = self.portfolios(context, &eyes, &rows, &[]).await?.0;
         let rows = rows.iter().filter_map(|id| portfolios.remove(id)).collect();
         Ok(Listed { rows, next, token })
     }
@@ -152,13 +152,14 @@ impl App {
     async fn summaries(
         &self,
         context: &Context,
+        memory: &Memory,
         rows: Vec<PortfolioRow>,
     ) -> Result<Vec<PortfolioSummary>, Error> {
         let ids: Vec<PortfolioId> = rows.iter().map(|row| row.id.clone()).collect();
         let managers = |row: &PortfolioRow| row.managers.clone().into_iter().take(MOST_MANAGERS);
         let users: BTreeSet<UserId> = rows.iter().flat_map(managers).collect();
         let users: Vec<UserId> = users.into_iter().collect();
-        let (mut portfolios, names) = self.portfolios(context, &ids, &users).await?;
+        let (mut portfolios, names) = self.portfolios(context, memory, &ids, &users).await?;
         let has_actor = context.principal.actor.subject().is_some();
         let summary = |row: PortfolioRow| {
             let named = |id: UserId| {
@@ -176,10 +177,12 @@ impl App {
         Ok(rows.into_iter().filter_map(summary).collect())
     }
 
-    /// Portfolios by id, and the display names of users, read at once; refuses a deactivated actor.
+    /// Portfolios by id, as they are shown, and the display names of users, read at once; refuses a
+    /// deactivated actor.
     async fn portfolios(
         &self,
         context: &Context,
+        memory: &Memory,
         ids: &[PortfolioId],
         users: &[UserId],
     ) -> Result<(BTreeMap<PortfolioId, Portfolio>, BTreeMap<UserId, String>), Error> {
@@ -189,10 +192,26 @@ impl App {
             Ok((portfolios, users))
         });
         let (portfolios, users) = read.await?.value;
-        let by_id = portfolios.into_iter().map(|portfolio| (portfolio.id.clone(), portfolio));
+        let shown = portfolios.into_iter().map(|portfolio| shown(memory, portfolio));
+        let by_id = shown.map(|portfolio| (portfolio.id.clone(), portfolio));
         let names = users.into_iter().map(|user| (user.id, user.display_name));
         Ok((by_id.collect(), names.collect()))
     }
+}
+
+/// A portfolio with the settings that are in effect, and with its parent only where the asker may
+/// list that (VIS-4, INH-1).
+fn shown(memory: &Memory, mut portfolio: Portfolio) -> Portfolio {
+    let snapshot = memory.snapshot(&portfolio.organization);
+    let settings = snapshot.and_then(|it| policy::settings_in_effect(it, &portfolio.id));
+    if let Some(settings) = settings.filter(|_| portfolio.linked) {
+        portfolio.settings = settings;
+    }
+    portfolio.parent.take_if(|parent| {
+        let sight = memory.asker_about(parent).sight(parent.as_str());
+        !sight.snapshot.is_some_and(|it| it.contains_portfolio(parent.as_str()))
+    });
+    portfolio
 }
 
 fn listed(

@@ -2,6 +2,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::authorize::Acting;
+use super::parents::refuse_linked;
 use super::portfolios::role_not_found;
 use super::{Answer, App, Context, Error};
 use crate::domain::directory::ServiceAccount;
@@ -53,7 +54,7 @@ pub struct RemovedMember {
 }
 
 impl App {
-    /// A subject and its direct grants on a portfolio.
+    /// A subject and its direct grants on a portfolio, or those that count on a linked one.
     ///
     /// # Errors
     /// No such portfolio, `members.view` missing for another than the actor, never a member.
@@ -67,7 +68,8 @@ impl App {
             let now = read.heads().now;
             let acting = Acting::on(read, &context.principal, now, portfolio, &[]).await?;
             acting.require_view_of(read, subject)?;
-            member(read, portfolio, subject, now).await
+            let links = policy::links(&acting.scene.snapshot, portfolio.as_str());
+            member(read, (portfolio, &links), subject, now).await
         })
         .await
     }
@@ -77,7 +79,7 @@ impl App {
     /// # Errors
     /// No such portfolio or member, `members.update` missing, a role above the actor's own, a
     /// subject who holds more, the owner, the last manager, another state than the etag's; an
-    /// archived portfolio, on which somebody can only be removed.
+    /// archived portfolio, on which somebody can only be removed; a linked one.
     pub async fn update_member(
         &self,
         context: &WriteContext,
@@ -118,7 +120,8 @@ impl Target {
         let (principal, now) = (write.principal().clone(), write.now());
         let others = std::slice::from_ref(subject);
         let acting = Acting::with(write, &principal, now, portfolio, others, permission).await?;
-        let member = member(write, portfolio, subject, now).await?;
+        refuse_linked(write, &principal, now, &acting.portfolio).await?;
+        let member = member(write, (portfolio, &[]), subject, now).await?;
         if etag.is_some_and(|etag| etag != member.etag()) {
             return Err(Refusal::etag_mismatch("member").into());
         }
@@ -157,20 +160,28 @@ impl Target {
     }
 
     /// There is always a manager (MEM-6): refuses to end the last lasting manager grant of an
-    /// active user. What is archived needs no manager.
+    /// active user. What is archived needs no manager, but what is linked to it may.
     async fn refuse_last_manager(&self, write: &mut Write) -> Result<(), Failure> {
         let Subject::User(user) = &self.member.subject else { return Ok(()) };
-        if self.acting.portfolio.state == PortfolioState::Archived {
-            return Ok(());
-        }
-        let now = write.now();
-        let managers = write.lasting_managers(&self.acting.portfolio.id, now).await?;
+        let (id, now) = (&self.acting.portfolio.id, write.now());
+        let managers = write.lasting_managers(id, now).await?;
         if managers.as_slice() != std::slice::from_ref(user) {
             return Ok(());
         }
-        let message = format!(
-            "`{user}` is the last manager; make another active user a manager without an end first"
-        );
+        let message = match self.acting.portfolio.state {
+            PortfolioState::Archived => match write.depends_on_managers_of(id).await? {
+                None => return Ok(()),
+                Some(linked) => format!(
+                    "`{user}` is the last manager of `{linked}` too, which uses these access \
+                     settings; unlink it first, or restore this portfolio and make another active \
+                     user a manager without an end"
+                ),
+            },
+            PortfolioState::Active | PortfolioState::Deleted => format!(
+                "`{user}` is the last manager; make another active user a manager without an end \
+                 first"
+            ),
+        };
         let refusal = Refusal::new(Reason::LastManager, message);
         let refusal = refusal.with("subject", &self.member.subject);
         Err(refusal.with("portfolio", &self.acting.portfolio.id).into())
@@ -236,7 +247,7 @@ async fn update(write: &mut Write, request: &UpdateMember) -> Result<Member, Fai
         revoke_time: None,
     };
     change(write, &target.acting.portfolio, subject, "member.updated", &replaced, &[given]).await?;
-    member(write, portfolio, subject, now).await
+    member(write, (portfolio, &[]), subject, now).await
 }
 
 async fn remove(write: &mut Write, request: &RemoveMember) -> Result<RemovedMember, Failure> {
@@ -248,7 +259,7 @@ async fn remove(write: &mut Write, request: &RemoveMember) -> Result<RemovedMemb
     change(write, &target.acting.portfolio, subject, "member.removed", ended, &[]).await?;
     let now = write.now();
     Ok(RemovedMember {
-        member: member(write, portfolio, subject, now).await?,
+        member: member(write, (portfolio, &[]), subject, now).await?,
         remaining: remaining(write, &target.acting.portfolio, subject, now).await?,
     })
 }
@@ -294,11 +305,12 @@ async fn change(
 /// A member as it is: whoever ever had a direct grant.
 async fn member(
     transaction: &mut Transaction,
-    portfolio: &PortfolioId,
+    (portfolio, links): (&PortfolioId, &[PortfolioId]),
     subject: &Subject,
     now: Timestamp,
 ) -> Result<Member, Failure> {
-    let grants = transaction.grants(portfolio, std::slice::from_ref(subject)).await?;
+    let subjects = std::slice::from_ref(subject);
+    let grants = transaction.grants_in_effect(portfolio, links, subjects).await?;
     if grants.is_empty() {
         return Err(member_not_found(portfolio, subject).into());
     }

@@ -12,22 +12,27 @@ mod authorize;
 mod batch;
 mod change_roles;
 mod check;
+mod compare;
 mod events;
 mod explain;
 mod function_ceilings;
 mod glance;
 mod groups;
+mod links;
 mod list_members;
 mod list_portfolios;
 mod members;
 mod memory;
 mod merged;
+mod move_portfolio;
 mod organizations;
 mod overload;
+mod parents;
 mod portfolio_life;
 mod portfolios;
 mod privacy_requests;
 mod reach;
+mod replaced_settings;
 mod roles;
 mod service_accounts;
 mod shadow;
@@ -40,17 +45,20 @@ use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use uuid::Uuid;
 
-pub use access_settings::UpdateAccessSettings;
+pub use access_settings::{SettingsInEffect, UpdateAccessSettings};
 pub use accessible_portfolios::{AccessiblePortfolio, ListAccessiblePortfolios};
 pub use add_members::{AddMembers, End};
 pub use batch::{BatchCheckItem, BatchCheckPermissions, BatchChecked};
 pub use change_roles::{CreateRole, DeleteRole, DeletedRole, RoleCell, UpdateRole};
 pub use check::{CheckPermission, Checked};
+pub use compare::{CompareAccessSettings, ComparedAccessSettings};
 pub use explain::{Effective, Explained, ListEffectivePermissions};
 pub use function_ceilings::{FunctionCeilingKey, ListFunctionCeilings};
 pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
+pub use links::{LinkAccessSettings, UnlinkAccessSettings};
 pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
+pub use move_portfolio::MovePortfolio;
 pub use organizations::{NewOrganization, UpdateOrganization};
 pub use overload::{Batches, Place, for_a_moment, overload_refusals};
 pub use portfolio_life::{ArchivePortfolio, RestorePortfolio};
@@ -64,8 +72,8 @@ pub use users::{ListUsers, ListedUsers, UpsertUser, Upserted, UserInOrganization
 
 pub use crate::cache::Requirement;
 pub use crate::policy::{
-    Decision, EffectivePermission, ExplainedRoute, Explanation, Giver, Reason as DecisionReason,
-    RouteEffect, View, Way, Whom,
+    AccessDifference, Decision, EffectivePermission, ExplainedRoute, Explanation, Giver, Origin,
+    Reason as DecisionReason, RouteEffect, TimedRole, View, Way, Whom,
 };
 pub use crate::storage::{Error as StorageError, WriteContext};
 

@@ -1,6 +1,7 @@
 //! Archiving a portfolio, and taking it out of the archive (VIS-8).
 
 use super::authorize::Acting;
+use super::parents::shown;
 use super::portfolios::require_etag;
 use super::{Answer, App, Error};
 use crate::domain::PortfolioId;
@@ -43,7 +44,8 @@ impl App {
             let (id, permission) = (&request.id, PORTFOLIO_MANAGE_SETTINGS);
             let acting = Acting::with(write, &principal, now, id, &[], permission).await?;
             require_etag(&acting.portfolio, request.etag.as_deref())?;
-            write.set_archived(&acting.portfolio, true).await
+            let archived = write.set_archived(&acting.portfolio, true).await?;
+            shown(write, &principal, now, archived).await
         })
         .await
     }
@@ -69,7 +71,8 @@ impl App {
                     .into());
             }
             require_etag(&acting.portfolio, request.etag.as_deref())?;
-            write.set_archived(&acting.portfolio, false).await
+            let restored = write.set_archived(&acting.portfolio, false).await?;
+            shown(write, &principal, now, restored).await
         })
         .await
     }

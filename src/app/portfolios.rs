@@ -1,14 +1,16 @@
 use uuid::Uuid;
 
 use super::authorize::{Acting, Scene, require_organization};
+use super::parents::{admit, parent_to_be, shown};
 use super::privacy_requests::{GovernedPortfolio, ask, awaits_approval};
 use super::reach::{actor_unknown, require_actor, require_user_for};
+use super::replaced_settings::refuse_unapproved;
 use super::{Answer, App, Context, Error, generated};
 use crate::domain::access_settings::{AccessSettings, Visibility};
 use crate::domain::caller::{Actor, Principal};
 use crate::domain::membership::{Grant, GrantSource};
 use crate::domain::permission::{
-    PORTFOLIO_DELETE, PORTFOLIO_MANAGE_SETTINGS, PORTFOLIO_UPDATE, PermissionName,
+    MEMBERS_VIEW, PORTFOLIO_DELETE, PORTFOLIO_MANAGE_SETTINGS, PORTFOLIO_UPDATE, PermissionName,
 };
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
@@ -36,6 +38,10 @@ pub struct CreatePortfolio {
     pub organization_access_role: Option<RoleKey>,
     /// The actor if not given; the system must name one (AUT-2).
     pub owner: Option<UserId>,
+    /// Below which; none: at the top.
+    pub parent: Option<PortfolioId>,
+    /// Whether its access settings are those of the parent from the start (INH-6).
+    pub linked: bool,
 }
 
 /// A portfolio to change; what is not given stays.
@@ -66,7 +72,7 @@ impl App {
     ///
     /// # Errors
     /// An actor who may not, a taken id, an owner who is not an active internal user, a role that
-    /// openness must not give.
+    /// openness must not give; a parent that is none, or too deep.
     pub async fn create_portfolio(
         &self,
         context: &WriteContext,
@@ -89,7 +95,9 @@ impl App {
     ) -> Result<Answer<Portfolio>, Error> {
         self.read(context, async |read| {
             let now = read.heads().now;
-            Ok(Acting::on(read, &context.principal, now, id, &[]).await?.portfolio)
+            let principal = &context.principal;
+            let found = Acting::on(read, principal, now, id, &[]).await?.portfolio;
+            shown(read, principal, now, found).await
         })
         .await
     }
@@ -119,14 +127,16 @@ impl App {
             let display_name = display_name.as_ref().unwrap_or(&before.display_name);
             let portfolio_type = portfolio_type.as_ref().unwrap_or(&before.portfolio_type);
             if *display_name == before.display_name && *portfolio_type == before.portfolio_type {
-                return Ok(before);
+                return shown(write, &principal, now, before).await;
             }
-            write.update_portfolio(&before, display_name, portfolio_type).await
+            let updated = write.update_portfolio(&before, display_name, portfolio_type).await?;
+            shown(write, &principal, now, updated).await
         })
         .await
     }
 
-    /// Deletes a portfolio for good (VIS-9).
+    /// Deletes a portfolio for good. What is linked to it keeps a copy of the settings in effect
+    /// (VIS-9).
     ///
     /// # Errors
     /// No such portfolio, `portfolio.delete` missing, another state than the etag's.
@@ -140,6 +150,10 @@ impl App {
             let acting =
                 Acting::with(write, &principal, now, &request.id, &[], PORTFOLIO_DELETE).await?;
             require_etag(&acting.portfolio, request.etag.as_deref())?;
+            let children = write.linked_children(&request.id).await?;
+            if !children.is_empty() {
+                write.unlink_copying(&request.id, &children).await?;
+            }
             write.delete_portfolio(&acting.portfolio).await
         })
         .await
@@ -178,6 +192,7 @@ async fn create(
     }
     let wanted = request.visibility.unwrap_or(organization.default_visibility);
     let asked = wanted != Visibility::Private && awaits_approval(write, &scene).await?;
+    authorize_parent(write, request, id).await?;
     let portfolio = Portfolio {
         id: id.clone(),
         organization: organization.id.clone(),
@@ -186,6 +201,8 @@ async fn create(
         author: actor.subject(),
         owner: Some(owner),
         state: PortfolioState::Active,
+        parent: request.parent.clone(),
+        linked: request.linked,
         settings: AccessSettings {
             visibility: if asked { Visibility::Private } else { wanted },
             organization_access_role: role,
@@ -210,7 +227,33 @@ async fn create(
     };
     write.change_member(&change).await?;
     let privacy_request = if asked { Some(ask(write, &portfolio, wanted).await?) } else { None };
+    let portfolio = shown(write, &principal, now, portfolio).await?;
     Ok(GovernedPortfolio { portfolio, privacy_request })
+}
+
+/// Whoever creates a portfolio below another may change that one; whoever links it lets its members
+/// be seen there, and so must see them (INH-6, INH-5).
+async fn authorize_parent(
+    write: &mut Write,
+    request: &CreatePortfolio,
+    id: &PortfolioId,
+) -> Result<(), Failure> {
+    let Some(parent) = &request.parent else {
+        if !request.linked {
+            return Ok(());
+        }
+        let message = "a portfolio without a parent has none to link it to; name one";
+        return Err(Refusal::new(Reason::NoParent, message).into());
+    };
+    let (principal, now) = (write.principal().clone(), write.now());
+    let found = parent_to_be(write, &principal, now, parent, &request.organization).await?;
+    found.require(write, PORTFOLIO_UPDATE)?;
+    if request.linked {
+        found.require(write, MEMBERS_VIEW)?;
+        let visibility = write.settings_in_effect(parent).await?.settings.visibility;
+        refuse_unapproved(write, &found, Visibility::Private, visibility).await?;
+    }
+    admit(write, &principal, now, id, parent, request.linked).await
 }
 
 fn owner(actor: &Actor, request: &CreatePortfolio) -> Result<UserId, Refusal> {

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::authorize::Acting;
+use super::parents::shown;
 use super::portfolios::{require_etag, require_owner};
 use super::{Answer, App, Error};
 use crate::domain::membership::{Grant, GrantSource};
@@ -36,8 +37,12 @@ impl App {
         context: &WriteContext,
         request: &TransferOwnership,
     ) -> Result<Answer<Portfolio>, Error> {
-        self.write_on(context, &request.portfolio, async |write| transfer(write, request).await)
-            .await
+        self.write_on(context, &request.portfolio, async |write| {
+            let transferred = transfer(write, request).await?;
+            let (principal, now) = (write.principal().clone(), write.now());
+            shown(write, &principal, now, transferred).await
+        })
+        .await
     }
 }
 

@@ -21,7 +21,8 @@ impl Branch {
 
 /// The branches below the decision: each route, then what is missing.
 pub(crate) fn tree(answer: &v1::ExplainPermissionResponse, permission: &str) -> Vec<String> {
-    let mut branches: Vec<_> = answer.routes.iter().map(|r| route_branch(r, permission)).collect();
+    let routes = answer.routes.iter().map(|route| route_branch(route, permission));
+    let mut branches: Vec<_> = link_branch(&answer.links).into_iter().chain(routes).collect();
     if !answer.allowed {
         branches.extend(missing(answer, permission));
     }
@@ -53,8 +54,24 @@ fn route_branch(route: &AccessRoute, permission: &str) -> Branch {
     };
     let role = if route.role.is_empty() { String::new() } else { format!(": {}", route.role) };
     let most = if route.viewer_at_most { ", for a site viewer as viewer at most" } else { "" };
+    let of = route.settings_of.as_deref().map(|id| match id {
+        "" => ", on a portfolio above it".to_owned(),
+        _ => format!(", on portfolio:{id}"),
+    });
     let twigs = vec![period(route), effect(route, permission)];
-    Branch { text: format!("{way}{role}{most}"), twigs }
+    Branch { text: format!("{way}{role}{most}{}", of.unwrap_or_default()), twigs }
+}
+
+/// The chain of links, if there is one.
+fn link_branch(links: &[String]) -> Option<Branch> {
+    let named = |id: &String| match id.as_str() {
+        "" => "a portfolio that you may not list".to_owned(),
+        id => format!("portfolio:{id}"),
+    };
+    let chain: Vec<String> = links.iter().map(named).collect();
+    let chain = chain.join(" > ");
+    (!links.is_empty())
+        .then(|| Branch::bare(format!("linked to {chain}, whose settings are in force")))
 }
 
 fn instant(message: Option<&prost_types::Timestamp>) -> Option<String> {
@@ -142,6 +159,7 @@ pub(crate) fn json(answer: &v1::ExplainPermissionResponse) -> Value {
         "roles_with_permission": answer.roles_with_permission,
         "givers": answer.givers.iter().map(giver).collect::<Vec<_>>(),
         "more_givers": answer.more_givers,
+        "links": answer.links,
         "consistency_token": answer.consistency_token,
     })
 }
@@ -165,6 +183,7 @@ fn route_json(route: &AccessRoute) -> Value {
         "expire_time": instant(route.expire_time.as_ref()),
         "state": bare(route.state().as_str_name(), "ACCESS_STATE_"),
         "effect": bare(route.effect().as_str_name(), "ROUTE_EFFECT_"),
+        "settings_of": route.settings_of,
     })
 }
 
@@ -238,6 +257,39 @@ mod tests {
         assert_eq!(json["routes"][0]["chain"], serde_json::json!(["release-team", "eng"]));
         assert_eq!(json["routes"][1]["effect"], "NOT_IN_FORCE");
         assert_eq!(json["routes"][3]["role"], Value::Null);
+    }
+
+    #[test]
+    fn acc_8_inh_1_links_are_named_and_so_is_whose_settings_a_route_is() {
+        let (active, allows) = (AccessState::Active, RouteEffect::Allows);
+        let of = |id: &str, it: AccessRoute| AccessRoute { settings_of: Some(id.to_owned()), ..it };
+        let answer = v1::ExplainPermissionResponse {
+            allowed: true,
+            links: vec!["area".to_owned(), String::new()],
+            routes: vec![
+                of("area", route(Route::Direct(true), "manager", active, allows)),
+                of("", route(group(&["eng"]), "contributor", active, allows)),
+                route(Route::Direct(true), "manager", active, allows),
+            ],
+            ..v1::ExplainPermissionResponse::default()
+        };
+        let lines = tree(&answer, "epic.link");
+        let branches: Vec<&String> =
+            lines.iter().filter(|it| !it.starts_with(['│', ' '])).collect();
+        assert_eq!(
+            branches,
+            [
+                "├─ linked to portfolio:area > a portfolio that you may not list, whose settings are \
+                 in force",
+                "├─ own grant: manager, on portfolio:area",
+                "├─ group eng: contributor, on a portfolio above it",
+                "└─ own grant: manager",
+            ]
+        );
+        let json = json(&answer);
+        assert_eq!(json["links"], serde_json::json!(["area", ""]));
+        assert_eq!(json["routes"][0]["settings_of"], "area");
+        assert_eq!(json["routes"][2]["settings_of"], Value::Null);
     }
 
     fn denied(reason: DecisionReason) -> v1::ExplainPermissionResponse {

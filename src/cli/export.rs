@@ -11,7 +11,7 @@ use super::inventory::{HeldGroup, HeldPortfolio, Inventory};
 use super::{ClientArguments, Failure, Outcome, output, text};
 use crate::domain::access_settings::Visibility;
 use crate::domain::directory::{Email, ExternalsJoin, SiteRole};
-use crate::domain::role::{Preset, Reach, Role, RoleTable};
+use crate::domain::role::{MANAGER, Preset, Reach, Role, RoleTable};
 use crate::domain::{OrganizationId, Subject};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
@@ -41,8 +41,9 @@ Examples:
   portcullis apply acme.yaml               # here or on another server
 
 The file has what decides: roles that are not just the preset's, people with their status, site role
-and affiliations, groups, service accounts, portfolios, grants that are in force or scheduled, and
-the ceilings of functions. It has no history: nothing that has ended.";
+and affiliations, groups, service accounts, portfolios and their parents, grants that are in force
+or scheduled, and the ceilings of functions. It has no history: nothing that has ended, and nothing
+that a link suspends.";
 
 /// Reads everything, writes it as YAML, or JSON.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -265,19 +266,23 @@ fn group(held: &HeldGroup) -> Result<file::Group, String> {
 
 fn portfolio(held: &HeldPortfolio) -> Result<file::Portfolio, String> {
     let HeldPortfolio { portfolio, settings, members } = held;
+    // What is linked has none of its own that counted.
+    let own = !portfolio.linked;
     let mut grants = Vec::new();
-    for (subject, member) in members {
+    for (subject, member) in members.iter().filter(|_| own) {
         grants.extend(grant(subject, member)?);
     }
+    let visibility = own.then(|| visibility(settings.visibility)).transpose()?;
+    let role = own.then(|| id(&settings.organization_access_role)).transpose()?;
     Ok(file::Portfolio {
         id: id(&portfolio.id)?,
         display_name: Some(portfolio.display_name.clone()),
         portfolio_type: Some(portfolio.r#type.clone()).filter(|text| !text.is_empty()),
-        visibility: Some(visibility(settings.visibility)?),
-        organization_access_role: Some(id(&settings.organization_access_role)?),
+        visibility,
+        organization_access_role: role,
         owner: optional(&portfolio.owner)?,
-        _parent: (),
-        _linked: (),
+        parent: optional(&portfolio.parent)?,
+        linked: portfolio.linked.then_some(true),
         grants,
     })
 }
@@ -287,8 +292,10 @@ fn grant(subject: &Subject, member: &v1::Member) -> Result<Option<file::Grant>, 
     if HeldPortfolio::grants(member).any(|grant| grant.ownership) {
         return Ok(None);
     }
-    // By hand one holds one (MEM-2), and there is no other way yet.
-    let Some(held) = HeldPortfolio::grants(member).next() else { return Ok(None) };
+    // By hand one holds one (MEM-2); by a copy perhaps another, as a manager for good (INH-4).
+    let lasts = |held: &&v1::Grant| held.role == MANAGER && held.expire_time.is_none();
+    let mut held = HeldPortfolio::grants(member);
+    let Some(held) = held.clone().find(lasts).or_else(|| held.next()) else { return Ok(None) };
     let scheduled = held.state == v1::AccessState::Scheduled as i32;
     Ok(Some(file::Grant {
         subject: subject.clone(),

@@ -105,7 +105,7 @@ impl Inventory {
 
 impl HeldPortfolio {
     /// The grants of a member that have not ended.
-    pub fn grants(member: &v1::Member) -> impl Iterator<Item = &v1::Grant> {
+    pub fn grants(member: &v1::Member) -> impl Iterator<Item = &v1::Grant> + Clone {
         let ended = v1::AccessState::Ended as i32;
         member.grants.iter().filter(move |grant| grant.state != ended)
     }

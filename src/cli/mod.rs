@@ -19,6 +19,7 @@ pub mod apply;
 mod audit;
 pub mod bench;
 mod check;
+mod compare;
 mod completions;
 mod config;
 mod credential;
@@ -67,6 +68,9 @@ enum Command {
     /// Ask where a subject has a permission
     #[command(after_help = list_portfolios::EXAMPLES)]
     ListPortfolios(list_portfolios::Arguments),
+    /// Show what linking a portfolio to its parent would change
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(compare::Arguments),
     /// Compare the server's decisions with expected ones
     #[command(after_help = verify::EXAMPLES)]
     Verify(verify::Arguments),
@@ -229,6 +233,7 @@ async fn run(command: Command, matches: &ArgMatches) -> Result<Outcome, Failure>
         Command::Check(arguments) => check::run(&arguments).await,
         Command::Explain(arguments) => explain::run(&arguments).await,
         Command::ListPortfolios(arguments) => list_portfolios::run(&arguments).await,
+        Command::Compare(arguments) => compare::run(&arguments).await,
         Command::Audit(arguments) => audit::run(&arguments).await,
         Command::Verify(arguments) => verify::run(&arguments).await,
         Command::Bench(arguments) => bench::run(&arguments).await,

@@ -80,7 +80,8 @@ impl FactsPart {
         let grant = |fact: &GrantFact| size_of::<GrantFact>() + text(&fact.subject);
         let portfolio = |fact: &PortfolioFact| {
             let own = size_of::<PortfolioFact>() + TEXT + fact.id.as_str().len();
-            own + fact.grants.iter().map(grant).sum::<usize>()
+            let link = fact.link.as_ref().map_or(0, |link| TEXT + link.as_str().len());
+            own + link + fact.grants.iter().map(grant).sum::<usize>()
         };
         self.roles.iter().map(role).sum::<usize>()
             + self.standings.iter().map(standing).sum::<usize>()
@@ -132,18 +133,21 @@ pub struct SubjectFact {
     pub groups: Vec<GroupId>,
 }
 
-/// A portfolio's effective settings.
+/// A portfolio's own settings, and whether others take their place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PortfolioFact {
     /// Which portfolio.
     pub id: PortfolioId,
-    /// What internal users without a grant may do.
+    /// The portfolio whose settings it uses instead of its own (INH-1); none: its own.
+    pub link: Option<PortfolioId>,
+    /// What internal users without a grant may do; suspended by a link.
     pub visibility: Visibility,
-    /// The role that openness gives.
+    /// The role that openness gives; suspended by a link.
     pub organization_access_role: RoleKey,
     /// Whether nothing is added or changed in it (VIS-8).
     pub archived: bool,
     /// Every grant that nobody has ended; begins and ends are for the decision to look at (ACC-2).
+    /// Of a linked portfolio the ownership alone, since a link suspends all others (INH-2).
     pub grants: Vec<GrantFact>,
 }
 

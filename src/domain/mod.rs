@@ -9,6 +9,7 @@ pub mod function;
 pub mod group_nesting;
 pub mod ids;
 pub mod membership;
+pub mod nesting;
 pub mod page;
 pub mod permission;
 pub mod portfolio;

@@ -6,6 +6,10 @@ use super::access_settings::AccessSettings;
 use super::ids::{OrganizationId, PortfolioId, Subject, UserId};
 use super::timestamp::Timestamp;
 
+/// How many links lead from a portfolio to the one whose access settings are in force, at most
+/// (INH-1).
+pub const MOST_LINKS: usize = 16;
+
 /// Where a portfolio is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -35,7 +39,13 @@ pub struct Portfolio {
     pub owner: Option<UserId>,
     /// Where it is in its life.
     pub state: PortfolioState,
-    /// Its own access settings.
+    /// The portfolio that it lies in, also after that was deleted; none at the top.
+    #[serde(default)]
+    pub parent: Option<PortfolioId>,
+    /// Whether its access settings are those of its parent (INH-1), which it then has.
+    #[serde(default)]
+    pub linked: bool,
+    /// Its own access settings; suspended while it is linked.
     pub settings: AccessSettings,
     /// When it was created.
     pub create_time: Timestamp,

@@ -1,12 +1,12 @@
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
+use super::portfolios::portfolio;
 use super::privacy_requests::{self, privacy_request};
-use super::{Services, context, render};
-use crate::app::{GovernedPortfolio, UpdateAccessSettings};
+use super::{Services, context, links, render};
+use crate::app::{GovernedPortfolio, SettingsInEffect, UpdateAccessSettings};
 use crate::domain::access_settings::AccessSettings;
 use crate::domain::page::encode_page_token;
-use crate::domain::portfolio::Portfolio;
 use crate::domain::refusal::Refusal;
 use crate::proto::v1;
 use crate::proto::v1::access_settings_service_server::AccessSettingsService;
@@ -21,11 +21,10 @@ impl AccessSettingsService for Services {
         let v1::GetAccessSettingsRequest { portfolio } = request;
         let portfolio = parse::id("portfolio", &portfolio)?;
         let found = self.app.get_access_settings(&context, &portfolio).await?;
-        let GovernedPortfolio { portfolio, privacy_request: pending } = found.value;
         Ok(Response::new(v1::GetAccessSettingsResponse {
-            access_settings: Some(access_settings(&portfolio)),
+            access_settings: Some(access_settings(&found.value)),
             consistency_token: found.token.encode(),
-            privacy_request: pending.map(privacy_request),
+            privacy_request: found.value.privacy_request.map(privacy_request),
         }))
     }
 
@@ -37,8 +36,9 @@ impl AccessSettingsService for Services {
         let request = update_access_settings(request)?;
         let updated = self.app.update_access_settings(&context, &request).await?;
         let GovernedPortfolio { portfolio, privacy_request: asked } = updated.value;
+        let own = SettingsInEffect { portfolio, settings_of: None, privacy_request: None };
         Ok(Response::new(v1::UpdateAccessSettingsResponse {
-            access_settings: Some(access_settings(&portfolio)),
+            access_settings: Some(access_settings(&own)),
             consistency_token: updated.token.encode(),
             privacy_request: asked.map(privacy_request),
         }))
@@ -98,6 +98,45 @@ impl AccessSettingsService for Services {
             consistency_token: cancelled.token.encode(),
         }))
     }
+
+    async fn link_access_settings(
+        &self,
+        request: Request<v1::LinkAccessSettingsRequest>,
+    ) -> Result<Response<v1::LinkAccessSettingsResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = links::link(request)?;
+        let linked = self.app.link_access_settings(&context, &request).await?;
+        Ok(Response::new(v1::LinkAccessSettingsResponse {
+            portfolio: Some(portfolio(&linked.value)),
+            consistency_token: linked.token.encode(),
+        }))
+    }
+
+    async fn unlink_access_settings(
+        &self,
+        request: Request<v1::UnlinkAccessSettingsRequest>,
+    ) -> Result<Response<v1::UnlinkAccessSettingsResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = links::unlink(request)?;
+        let unlinked = self.app.unlink_access_settings(&context, &request).await?;
+        Ok(Response::new(v1::UnlinkAccessSettingsResponse {
+            portfolio: Some(portfolio(&unlinked.value)),
+            consistency_token: unlinked.token.encode(),
+        }))
+    }
+
+    async fn compare_access_settings(
+        &self,
+        request: Request<v1::CompareAccessSettingsRequest>,
+    ) -> Result<Response<v1::CompareAccessSettingsResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let actor = &context.principal.actor;
+        let (request, query) = links::compare(request, actor, &self.limits)?;
+        let (compared, listed) = self.app.compare_access_settings(&context, &request).await?;
+        let next = listed.next.map(|key| encode_page_token(&query, &key));
+        let next = next.unwrap_or_default();
+        Ok(Response::new(links::compared(compared, &listed.rows, next, &listed.token)))
+    }
 }
 
 const VISIBILITY: &str = "visibility";
@@ -116,6 +155,8 @@ fn update_access_settings(
         organization_access_role: role,
         // Output only.
         update_time: _,
+        linked: _,
+        settings_of: _,
         etag,
     } = settings;
     let mut violations = Violations::default();
@@ -139,7 +180,8 @@ fn update_access_settings(
     })())
 }
 
-fn access_settings(portfolio: &Portfolio) -> v1::AccessSettings {
+fn access_settings(found: &SettingsInEffect) -> v1::AccessSettings {
+    let SettingsInEffect { portfolio, settings_of, privacy_request: _ } = found;
     let AccessSettings { visibility, organization_access_role } = &portfolio.settings;
     v1::AccessSettings {
         portfolio: portfolio.id.to_string(),
@@ -147,5 +189,7 @@ fn access_settings(portfolio: &Portfolio) -> v1::AccessSettings {
         organization_access_role: organization_access_role.to_string(),
         update_time: Some(render::timestamp(portfolio.update_time)),
         etag: portfolio.etag(),
+        linked: portfolio.linked,
+        settings_of: settings_of.as_ref().map(ToString::to_string).unwrap_or_default(),
     }
 }

@@ -4,8 +4,8 @@ use super::render::{subject as render_subject, timestamp};
 use super::status;
 use crate::app::{
     AccessiblePortfolio, BatchChecked, Checked, Decision, DecisionReason as Reason, Effective,
-    EffectivePermission, Explained, ExplainedRoute, Explanation, Giver, RouteEffect, SubjectAccess,
-    Way,
+    EffectivePermission, Explained, ExplainedRoute, Explanation, Giver, Origin, RouteEffect,
+    SubjectAccess, Way,
 };
 use crate::domain::Timestamp;
 use crate::domain::refusal::Refusal;
@@ -48,7 +48,7 @@ fn outcome(outcome: Result<Decision, Refusal>) -> v1::BatchCheckOutcome {
 
 pub(super) fn explained(explained: Explained) -> v1::ExplainPermissionResponse {
     let Explained { explanation, at, token } = explained;
-    let Explanation { decision, routes, roles, givers } = explanation;
+    let Explanation { decision, routes, links, roles, givers } = explanation;
     let Decision { allowed, reason, hold_until } = decision;
     let giver = |Giver { user, administrator }| v1::Giver { user: user.to_string(), administrator };
     v1::ExplainPermissionResponse {
@@ -60,13 +60,16 @@ pub(super) fn explained(explained: Explained) -> v1::ExplainPermissionResponse {
         givers: givers.users.into_iter().map(giver).collect(),
         more_givers: givers.more,
         consistency_token: token.encode(),
+        // Blank where it is not told (VIS-4).
+        links: links.into_iter().map(|it| it.map_or_else(String::new, String::from)).collect(),
     }
 }
 
 fn route(route: ExplainedRoute, at: Timestamp) -> v1::AccessRoute {
     use v1::access_route::Route;
     // How far it reaches shows in the effect.
-    let ExplainedRoute { way, role, start_time, expire_time, in_force, reach: _, effect } = route;
+    let ExplainedRoute { way, role, start_time, expire_time, in_force, reach: _, effect, origin } =
+        route;
     let viewer_at_most = way == Way::OrganizationAccess { bounded: true };
     let route = match way {
         Way::Direct => Route::Direct(true),
@@ -92,6 +95,11 @@ fn route(route: ExplainedRoute, at: Timestamp) -> v1::AccessRoute {
         expire_time: expire_time.map(timestamp),
         state: state.into(),
         effect: route_effect(effect).into(),
+        settings_of: match origin {
+            Origin::Itself => None,
+            Origin::Linked(id) => Some(id.to_string()),
+            Origin::Untold => Some(String::new()),
+        },
     }
 }
 

@@ -222,11 +222,18 @@ calls! {
     PortfolioServiceClient: get_portfolio(GetPortfolioRequest) -> GetPortfolioResponse;
     PortfolioServiceClient: list_portfolios(ListPortfoliosRequest) -> ListPortfoliosResponse;
     PortfolioServiceClient: update_portfolio(UpdatePortfolioRequest) -> UpdatePortfolioResponse;
+    PortfolioServiceClient: move_portfolio(MovePortfolioRequest) -> MovePortfolioResponse;
     PortfolioServiceClient: delete_portfolio(DeletePortfolioRequest) -> DeletePortfolioResponse;
     AccessSettingsServiceClient:
         get_access_settings(GetAccessSettingsRequest) -> GetAccessSettingsResponse;
     AccessSettingsServiceClient:
         update_access_settings(UpdateAccessSettingsRequest) -> UpdateAccessSettingsResponse;
+    AccessSettingsServiceClient:
+        link_access_settings(LinkAccessSettingsRequest) -> LinkAccessSettingsResponse;
+    AccessSettingsServiceClient:
+        unlink_access_settings(UnlinkAccessSettingsRequest) -> UnlinkAccessSettingsResponse;
+    AccessSettingsServiceClient:
+        compare_access_settings(CompareAccessSettingsRequest) -> CompareAccessSettingsResponse;
     MembershipServiceClient: add_members(AddMembersRequest) -> AddMembersResponse;
     MembershipServiceClient: get_member(GetMemberRequest) -> GetMemberResponse;
     MembershipServiceClient: list_members(ListMembersRequest) -> ListMembersResponse;

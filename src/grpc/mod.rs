@@ -21,6 +21,7 @@ mod function_ceilings;
 mod groups;
 mod health;
 mod layer;
+mod links;
 mod list_members;
 mod members;
 mod organizations;

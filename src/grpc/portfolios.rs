@@ -1,7 +1,7 @@
 use tonic::{Request, Response, Status};
 
 use super::parse::{self, Violations};
-use super::{Services, context, portfolio_lists, portfolio_lives, privacy_requests, render};
+use super::{Services, context, links, portfolio_lists, portfolio_lives, privacy_requests, render};
 use crate::app::{CreatePortfolio, DeletePortfolio, GovernedPortfolio, UpdatePortfolio};
 use crate::domain::PortfolioId;
 use crate::domain::page::encode_page_token;
@@ -38,6 +38,19 @@ impl PortfolioService for Services {
         Ok(Response::new(v1::GetPortfolioResponse {
             portfolio: Some(portfolio(&found.value)),
             consistency_token: found.token.encode(),
+        }))
+    }
+
+    async fn move_portfolio(
+        &self,
+        request: Request<v1::MovePortfolioRequest>,
+    ) -> Result<Response<v1::MovePortfolioResponse>, Status> {
+        let (context, request) = context::write(request, self.request_timeout)?;
+        let request = links::move_portfolio(request)?;
+        let moved = self.app.move_portfolio(&context, &request).await?;
+        Ok(Response::new(v1::MovePortfolioResponse {
+            portfolio: Some(portfolio(&moved.value)),
+            consistency_token: moved.token.encode(),
         }))
     }
 
@@ -154,6 +167,8 @@ fn create_portfolio(
         r#type,
         owner,
         visibility,
+        parent,
+        linked,
         // Output only.
         author: _,
         state: _,
@@ -171,6 +186,7 @@ fn create_portfolio(
     ));
     let portfolio_type = violations.check(parse::type_name("portfolio.type", r#type));
     let owner = violations.check(parse::optional_id("portfolio.owner", &owner));
+    let parent = violations.check(parse::optional_id("portfolio.parent", &parent));
     let visibility =
         visibility.map(|visibility| parse::visibility("portfolio.visibility", visibility));
     let visibility = violations.check(visibility.transpose());
@@ -185,6 +201,8 @@ fn create_portfolio(
             visibility: visibility?,
             organization_access_role: organization_access_role?,
             owner: owner?,
+            parent: parent?,
+            linked,
         })
     })())
 }
@@ -208,6 +226,8 @@ fn update_portfolio(
         // Output only, or changed by other calls.
         organization: _,
         owner: _,
+        parent: _,
+        linked: _,
         visibility: _,
         author: _,
         state: _,
@@ -259,6 +279,8 @@ pub(super) fn portfolio(portfolio: &Portfolio) -> v1::Portfolio {
         settings,
         create_time,
         update_time,
+        parent,
+        linked,
         version: _,
     } = portfolio;
     let state = match state {
@@ -278,5 +300,7 @@ pub(super) fn portfolio(portfolio: &Portfolio) -> v1::Portfolio {
         create_time: Some(render::timestamp(*create_time)),
         update_time: Some(render::timestamp(*update_time)),
         etag: portfolio.etag(),
+        parent: parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+        linked: *linked,
     }
 }

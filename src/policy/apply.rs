@@ -9,9 +9,9 @@ use crate::domain::{PortfolioId, RoleKey, Subject};
 
 use super::global::Global;
 use super::party::{Closure, Group, Party, Who};
-use super::portfolio::Portfolio;
+use super::portfolio::{NOWHERE, Portfolio, Settings};
 use super::role::Role;
-use super::snapshot::{Shelf, Snapshot};
+use super::snapshot::{Ordered, Shelf, Snapshot};
 
 /// What is to be looked at again when everything that a change names is in its place: lists are
 /// rebuilt once, however many of their entries have changed.
@@ -23,6 +23,8 @@ struct Touched {
     members: BTreeSet<(u32, Who)>,
     /// Whom this portfolio names, or did.
     portfolios: BTreeSet<(Who, u32)>,
+    /// The roots of chains that have become others, or `NOWHERE`.
+    roots: BTreeSet<u32>,
 }
 
 impl Snapshot {
@@ -49,6 +51,7 @@ impl Snapshot {
         for (id, fact) in changes.portfolios {
             self.put_portfolio(id, fact, &mut touched);
         }
+        self.relink_followers(&mut touched);
         self.relist_members(&touched.members);
         self.relist_portfolios(touched.portfolios);
         self.refresh_closures(touched.moved);
@@ -194,8 +197,19 @@ impl Snapshot {
             return;
         }
         let number = self.portfolio_number(id.clone());
-        let next = fact.map(|fact| self.compiled(fact).1);
+        let (next, link) = match fact.map(|fact| self.compiled(fact)) {
+            Some((_, portfolio, link)) => (Some(portfolio), link),
+            None => (None, None),
+        };
+        let was_linked = self.links.get(&number).copied();
         let Some(place) = self.portfolios.get_mut(number as usize) else { return };
+        if let (Some(place), Some(next), true) =
+            (place.as_mut(), next.as_ref(), link.is_some() && link == was_linked)
+        {
+            // What it is by itself has not changed, and so neither has what it takes from others.
+            place.archived = next.archived;
+            return;
+        }
         let before = std::mem::replace(place, next.clone());
         let named = |it: &Option<Portfolio>| -> BTreeSet<Who> {
             it.iter().flat_map(Portfolio::named).collect()
@@ -204,8 +218,17 @@ impl Snapshot {
         touched.portfolios.extend(changed.into_iter().map(|who| (who, number)));
         let bytes = |it: &Option<Portfolio>| it.as_ref().map_or(0, Portfolio::bytes);
         self.pointed_to = self.pointed_to - bytes(&before) + bytes(&next);
-        let shelf = |it: &Option<Portfolio>| it.as_ref().and_then(Shelf::of);
-        self.shelve(&id, number, shelf(&before), shelf(&next));
+        let settings = |it: &Option<Portfolio>| it.as_ref().map(|it| it.settings);
+        self.reshelve(&id, number, settings(&before), settings(&next));
+        match link {
+            Some(link) => self.links.insert(number, link),
+            None => was_linked.and_then(|_| self.links.remove(&number)),
+        };
+        match settings(&before) {
+            Some(Settings::Linked { root }) => touched.roots.insert(root),
+            Some(Settings::Own { .. }) if next.is_some() && link.is_none() => false,
+            Some(Settings::Own { .. }) | None => touched.roots.insert(number),
+        };
         match (before.is_some(), next.is_some()) {
             (false, true) => {
                 self.order.insert(id, number);
@@ -217,7 +240,53 @@ impl Snapshot {
         }
     }
 
-    fn shelve(&mut self, id: &PortfolioId, number: u32, from: Option<Shelf>, to: Option<Shelf>) {
+    /// Puts a portfolio where its settings say, and those that follow it too.
+    fn reshelve(
+        &mut self,
+        id: &PortfolioId,
+        number: u32,
+        before: Option<Settings>,
+        next: Option<Settings>,
+    ) {
+        if let Some(Settings::Linked { root }) = before {
+            self.unfollow(id, number, root);
+        }
+        let own = |it: Option<Settings>| it.and_then(Shelf::of);
+        let (from, to) = (own(before), own(next));
+        self.shelve(id, number, from, to);
+        if from != to
+            && let Some(followers) = self.followers.get(&number).cloned()
+        {
+            for (id, number) in &followers {
+                self.shelve(id, *number, from, to);
+            }
+        }
+        if let Some(Settings::Linked { root }) = next {
+            self.follow(id, number, root);
+        }
+    }
+
+    /// Looks anew along every chain that may have become another.
+    fn relink_followers(&mut self, touched: &mut Touched) {
+        if touched.roots.is_empty() {
+            return;
+        }
+        touched.roots.insert(NOWHERE);
+        let followers = touched.roots.iter().filter_map(|root| self.followers.get(root));
+        let numbers: BTreeSet<u32> = followers.flat_map(Ordered::values).copied().collect();
+        for number in numbers {
+            let changed = self.relink(number);
+            touched.portfolios.extend(changed.into_iter().map(|who| (who, number)));
+        }
+    }
+
+    pub(super) fn shelve(
+        &mut self,
+        id: &PortfolioId,
+        number: u32,
+        from: Option<Shelf>,
+        to: Option<Shelf>,
+    ) {
         if from == to {
             return;
         }

@@ -5,6 +5,7 @@ use crate::domain::{PortfolioId, Subject, Timestamp};
 
 use super::evaluation::Evaluation;
 use super::global::{Global, UnknownPermission};
+use super::links::Effective;
 use super::portfolio::Portfolio;
 use super::snapshot::{Resolved, Shelf, Snapshot};
 use super::source::{Reached, is_deactivated};
@@ -146,7 +147,8 @@ impl<'a> Asked<'a> {
             return Decision::denied(Reason::SubjectUnknown);
         };
         if self.deactivated {
-            return Decision::denied(deactivated(portfolio, reached.subject));
+            let effective = self.snapshot.effective(portfolio);
+            return Decision::denied(deactivated(effective, reached.subject));
         }
         let authorship = author.map(|author| author == self.subject);
         let halted = self.is_halted(portfolio);
@@ -207,12 +209,12 @@ pub(super) fn find<'a>(
     if !is_deactivated(global, subject, Some(found)) {
         return Ok((portfolio, found));
     }
-    Err(deactivated(portfolio, found))
+    Err(deactivated(snapshot.effective(portfolio), found))
 }
 
 /// Why a deactivated subject is denied.
-fn deactivated(portfolio: &Portfolio, subject: Resolved<'_>) -> Reason {
-    if subject.party.is_known() || portfolio.names(subject.id) {
+fn deactivated(effective: Effective<'_>, subject: Resolved<'_>) -> Reason {
+    if subject.party.is_known() || effective.names(subject.id) {
         Reason::SubjectDeactivated
     } else {
         Reason::SubjectUnknown

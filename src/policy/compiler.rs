@@ -8,9 +8,10 @@ use crate::domain::fact::{
 use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject};
 
 use super::global::Global;
+use super::links::Link;
 use super::party::{Closure, Group, Party, Who};
 use super::period::Period;
-use super::portfolio::{Granted, Portfolio};
+use super::portfolio::{Granted, NOWHERE, Portfolio, Settings};
 use super::snapshot::{Shelf, Snapshot};
 
 /// An organization that is being compiled. What is added is at once in its final, small form; only
@@ -58,14 +59,14 @@ impl Compiler {
         for fact in std::mem::take(&mut self.roles) {
             self.snapshot.put_role(&fact.key.clone(), Some(fact), global);
         }
+        self.snapshot.pointed_to += self.portfolio_bytes;
         self.order();
         self.link_groups();
         self.link_people();
         let mut snapshot = self.snapshot;
         snapshot.refresh_closures((0..).take(snapshot.groups.len()).collect());
         snapshot.note_viewer();
-        snapshot.pointed_to += self.portfolio_bytes
-            + snapshot.people.iter().map(Party::bytes).sum::<usize>()
+        snapshot.pointed_to += snapshot.people.iter().map(Party::bytes).sum::<usize>()
             + snapshot.groups.iter().map(Group::bytes).sum::<usize>();
         snapshot
     }
@@ -85,23 +86,33 @@ impl Compiler {
     }
 
     fn add_portfolio(&mut self, fact: PortfolioFact) {
-        let (id, portfolio) = self.snapshot.compiled(fact);
+        let (id, portfolio, link) = self.snapshot.compiled(fact);
         let number = self.snapshot.portfolio_number(id);
         self.portfolio_bytes += portfolio.bytes();
         if let Some(place) = self.snapshot.portfolios.get_mut(number as usize) {
             *place = Some(portfolio);
         }
+        if let Some(link) = link {
+            self.snapshot.links.insert(number, link);
+        }
     }
 
-    /// Puts the portfolios in order, and on their shelves.
+    /// Puts the portfolios in order, and on their shelves; follows the links.
     fn order(&mut self) {
         let snapshot = &mut self.snapshot;
         for (id, number) in snapshot.portfolio_names.keys().zip(0..) {
-            snapshot.order.insert(id.clone(), number);
+            // Of one that others are linked to nothing else may be known.
             let portfolio = snapshot.portfolios.get(number as usize).and_then(Option::as_ref);
-            if let Some(shelf) = portfolio.and_then(Shelf::of) {
+            let Some(portfolio) = portfolio else { continue };
+            snapshot.order.insert(id.clone(), number);
+            if let Some(shelf) = Shelf::of(portfolio.settings) {
                 snapshot.shelves.entry(shelf).or_default().insert(id.clone(), number);
+            } else if let Settings::Linked { root } = portfolio.settings {
+                snapshot.followers.entry(root).or_default().insert(id.clone(), number);
             }
+        }
+        for number in snapshot.links.keys().copied().collect::<Vec<u32>>() {
+            snapshot.relink(number);
         }
     }
 
@@ -210,12 +221,26 @@ impl Snapshot {
         }
     }
 
-    /// A portfolio's fact with numbers for names.
-    pub(super) fn compiled(&mut self, fact: PortfolioFact) -> (PortfolioId, Portfolio) {
-        let access_role = self.role_number(&fact.organization_access_role);
-        let grants = fact.grants.into_iter().map(|grant| self.granted(grant)).collect();
-        let state = (fact.visibility, fact.archived);
-        (fact.id, Portfolio::new(state, access_role, grants))
+    /// A portfolio's fact with numbers for names. A linked one leads nowhere as yet.
+    pub(super) fn compiled(
+        &mut self,
+        fact: PortfolioFact,
+    ) -> (PortfolioId, Portfolio, Option<Link>) {
+        let PortfolioFact { id, link, visibility, organization_access_role, archived, grants } =
+            fact;
+        let mut grants: Vec<Granted> =
+            grants.into_iter().map(|grant| self.granted(grant)).collect();
+        let Some(parent) = link else {
+            let access_role = self.role_number(&organization_access_role);
+            let settings = Settings::Own { visibility, access_role };
+            return (id, Portfolio::new(settings, archived, grants), None);
+        };
+        // Owners are people.
+        grants.retain(|grant| grant.subject.as_person().is_some());
+        grants.truncate(1);
+        let link = Link { parent: self.portfolio_number(parent), owner: grants.first().copied() };
+        let settings = Settings::Linked { root: NOWHERE };
+        (id, Portfolio::new(settings, archived, grants), Some(link))
     }
 
     fn granted(&mut self, grant: GrantFact) -> Granted {

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::domain::role::Reach;
-use crate::domain::{GroupId, RoleKey, Timestamp};
+use crate::domain::{GroupId, PortfolioId, RoleKey, Timestamp};
 
 use super::check::{Decision, Query, find, is_halted};
 use super::evaluation::{Evaluation, RouteEffect, Weight};
 use super::givers::{Givers, givers, helpful_roles};
 use super::global::{Global, UnknownPermission};
 use super::period::Period;
+use super::portfolio::NOWHERE;
 use super::snapshot::{Resolved, Snapshot};
 use super::source::{Reached, Source, Via};
 
@@ -22,12 +23,15 @@ pub struct Explanation {
     /// the order in which reasons are preferred. Empty where the decision looks at none: the
     /// portfolio or the subject is unknown, or the subject is deactivated.
     pub routes: Vec<ExplainedRoute>,
+    /// If the portfolio is linked, those above it, from its parent to the one whose settings are in
+    /// force (INH-1); none in the place of one that is not told.
+    pub links: Vec<Option<PortfolioId>>,
     /// The organization's roles with which this would be allowed, were the portfolio not archived,
     /// sorted. Those that hold it as *own* are among them only if the subject is named as the
     /// author (ACC-4).
     pub roles: Vec<RoleKey>,
-    /// Who could give such a role; nobody where it is allowed, where no role would help, or where
-    /// the portfolio is archived.
+    /// Who could give such a role, on the portfolio whose settings are in force; nobody where it is
+    /// allowed, where no role would help, or where that portfolio is archived.
     pub givers: Givers,
 }
 
@@ -48,6 +52,19 @@ pub struct ExplainedRoute {
     pub reach: Option<Reach>,
     /// What that does to the question.
     pub effect: RouteEffect,
+    /// Whose settings, or whose ownership, it comes from.
+    pub origin: Origin,
+}
+
+/// From where a route comes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Origin {
+    /// From the portfolio itself.
+    Itself,
+    /// From one that it is linked to, directly or not.
+    Linked(PortfolioId),
+    /// From one that it is linked to, and that is not told.
+    Untold,
 }
 
 /// What a route leads through.
@@ -79,6 +96,20 @@ impl Explanation {
         if self.decision.allowed { None } else { self.decision.hold_until }
     }
 
+    /// What those may read who may not know of every portfolio along the chain (VIS-4).
+    #[must_use]
+    pub fn telling(mut self, is_told: impl Fn(&PortfolioId) -> bool) -> Self {
+        for link in &mut self.links {
+            *link = link.take().filter(&is_told);
+        }
+        for route in &mut self.routes {
+            if matches!(&route.origin, Origin::Linked(id) if !is_told(id)) {
+                route.origin = Origin::Untold;
+            }
+        }
+        self
+    }
+
     /// What those may read who may not see the members: nothing about who could give it.
     #[must_use]
     pub fn without_givers(self) -> Self {
@@ -101,6 +132,7 @@ pub fn explain(
     let permission =
         global.permission(query.permission).ok_or_else(|| global.unknown(query.permission))?;
     let mut routes = Vec::new();
+    let number = snapshot.portfolio_names.find(query.portfolio);
     let decision = match find(global, snapshot, query.subject, query.portfolio) {
         Err(reason) => Decision::denied(reason),
         Ok((portfolio, subject)) => {
@@ -108,9 +140,11 @@ pub fn explain(
             let halted = is_halted(portfolio, permission);
             let mut evaluation = Evaluation::new(permission, subject, authorship, query.at, halted);
             let reached = Reached::by(snapshot, subject);
-            for source in snapshot.sources(portfolio, &reached) {
+            let number = number.unwrap_or(NOWHERE);
+            for (of, source) in snapshot.attributed_sources(number, &reached) {
                 let weight = evaluation.weigh(&source);
-                routes.extend(snapshot.explained(subject, &source, weight, query.at));
+                let origin = snapshot.origin(number, of);
+                routes.extend(snapshot.explained(subject, &source, weight, (query.at, origin)));
             }
             evaluation.decide()
         }
@@ -123,7 +157,8 @@ pub fn explain(
     };
     let givers = givers(global, snapshot, query, (&decision, &roles), most_givers);
     let roles = roles.into_iter().map(|role| role.key().clone()).collect();
-    Ok(Explanation { decision, routes, roles, givers })
+    let links = number.into_iter().flat_map(|number| snapshot.links_of(number)).map(Some);
+    Ok(Explanation { decision, routes, links: links.collect(), roles, givers })
 }
 
 impl Snapshot {
@@ -132,7 +167,7 @@ impl Snapshot {
         subject: Resolved<'_>,
         source: &Source<'_>,
         weight: Weight,
-        at: Timestamp,
+        (at, origin): (Timestamp, Origin),
     ) -> Option<ExplainedRoute> {
         let way = match source.via {
             Via::Direct => Way::Direct,
@@ -151,7 +186,15 @@ impl Snapshot {
             in_force: source.in_force(at),
             reach: weight.reach,
             effect: weight.effect,
+            origin,
         })
+    }
+
+    fn origin(&self, number: u32, of: u32) -> Origin {
+        match self.portfolio_names.key(of) {
+            Some(id) if of != number => Origin::Linked(id.clone()),
+            Some(_) | None => Origin::Itself,
+        }
     }
 
     /// Breadth first, so that the chain is a shortest; groups in the order of their ids, so that it

@@ -4,10 +4,11 @@ use crate::domain::permission::{MEMBERS_INVITE, MEMBERS_UPDATE, Permission};
 use crate::domain::role::Reach;
 use crate::domain::{Subject, UserId};
 
-use super::check::{Decision, Query, Reason, check};
+use super::check::{Decision, Query, Reason, check, is_halted};
 use super::excerpt::Excerpt;
 use super::global::Global;
 use super::holdings::{Holdings, holdings};
+use super::portfolio::Portfolio;
 use super::reach::in_order;
 use super::role::Role;
 use super::rows::active_user;
@@ -55,12 +56,21 @@ pub(super) fn givers(
     (decision, roles): (&Decision, &[&Role]),
     most: usize,
 ) -> Givers {
-    let Some(portfolio) = snapshot.portfolio(query.portfolio) else { return Givers::default() };
-    // Nobody gives anything on an archived portfolio (VIS-8).
-    let helps = !portfolio.archived && a_role_would_help(global, snapshot, query, decision);
-    if roles.is_empty() || !helps {
+    // What is given is given where the settings are (INH-3).
+    let found = snapshot.portfolio_names.find(query.portfolio);
+    let root = found.and_then(|number| snapshot.root(number));
+    let root = root.and_then(|root| {
+        Some((snapshot.portfolio_names.key(root)?.as_str(), snapshot.portfolio_of(root)?))
+    });
+    let Some((root, portfolio)) = root else { return Givers::default() };
+    // Nobody gives anything on an archived portfolio, and what is given does not help there (VIS-8).
+    let permission = global.permission(query.permission);
+    let halts = |found: &Portfolio| permission.is_none_or(|named| is_halted(found, named));
+    let archived = portfolio.archived || snapshot.portfolio(query.portfolio).is_none_or(halts);
+    if roles.is_empty() || archived || !a_role_would_help(global, snapshot, query, decision) {
         return Givers::default();
     }
+    let query = &Query { portfolio: root, ..*query };
     let tables: Vec<Holdings> = roles.iter().map(|role| Holdings::of(role.cells(global))).collect();
     let may_give = |subject: &Subject| {
         let allowed = |permission| {

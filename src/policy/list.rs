@@ -1,6 +1,6 @@
 //! What a subject sees of an organization, and by which ways it reaches a portfolio.
 
-use crate::domain::{GroupId, Subject, Timestamp};
+use crate::domain::{GroupId, PortfolioId, Subject, Timestamp};
 
 use super::global::Global;
 use super::party::Who;
@@ -107,6 +107,14 @@ pub fn next_change(
     let reached = Reached::by(snapshot, found);
     let sources = snapshot.explicit_sources(portfolio, &reached);
     sources.filter_map(|source| source.period.next_change(at)).min()
+}
+
+/// The portfolios above a linked one, from its parent to the one whose settings are in force
+/// (INH-1); none if it has its own.
+#[must_use]
+pub fn links(snapshot: &Snapshot, portfolio: &str) -> Vec<PortfolioId> {
+    let number = snapshot.portfolio_names.find(portfolio);
+    number.map(|number| snapshot.links_of(number)).unwrap_or_default()
 }
 
 /// Whether the subject is in a group, directly or not.

@@ -14,12 +14,13 @@
 //!
 //! Where things are: what is compiled in `snapshot`, `party`, `portfolio` and `role`, of what in
 //! `pages` and `names`, how in `compiler` (all of it) and `apply` (what changed), the sources in
-//! `source`, the one evaluation of them in `evaluation`, the questions in `check`, `explain`,
-//! `reach` (the check asked the other way round), `rows` (portfolios in lists), `list` and
-//! `holdings`; in `walk` which portfolios a list has to look at.
+//! `source`, whose settings are in force in `links`, the one evaluation in `evaluation`, the
+//! questions in `check`, `explain`, `reach` (the check asked the other way round), `rows`
+//! (portfolios in lists), `list` and `holdings`; in `walk` which portfolios a list has to look at.
 
 mod apply;
 mod check;
+mod compare;
 mod compiler;
 mod evaluation;
 mod excerpt;
@@ -27,6 +28,7 @@ mod explain;
 mod givers;
 mod global;
 mod holdings;
+mod links;
 mod list;
 mod names;
 mod pages;
@@ -44,15 +46,16 @@ mod walk;
 mod tests;
 
 pub use check::{Asked, Decision, Query, Reason, check};
+pub use compare::{AccessDifference, Comparison, TimedRole, compare, settings_in_effect};
 pub use compiler::Compiler;
 pub use evaluation::RouteEffect;
 pub use excerpt::Excerpt;
-pub use explain::{ExplainedRoute, Explanation, Way, explain};
+pub use explain::{ExplainedRoute, Explanation, Origin, Way, explain};
 pub use givers::{Giver, Givers};
 pub use global::{Global, UnknownPermission};
 pub use holdings::{Holdings, explicit_holdings, holdings, role_holdings};
 pub use list::{
-    Route, is_administrator, is_in_group, is_internal, may_create_portfolios, may_list,
+    Route, is_administrator, is_in_group, is_internal, links, may_create_portfolios, may_list,
     next_change, routes,
 };
 pub use reach::{

@@ -8,12 +8,11 @@ use super::names::heap;
 use super::party::Who;
 use super::period::Period;
 
-/// A portfolio's effective settings.
+/// A portfolio: its grants, and whose settings are in force on it.
 #[derive(Clone, Debug)]
 pub(super) struct Portfolio {
-    pub visibility: Visibility,
+    pub settings: Settings,
     pub archived: bool,
-    pub access_role: u32,
     /// How many of the grants are to people; those to groups follow.
     people: u32,
     /// The subjects of the grants, sorted; then, in the same order, their roles. Eight bytes a
@@ -23,11 +22,25 @@ pub(super) struct Portfolio {
     periods: Arc<[(u32, Period)]>,
 }
 
+/// Whose access settings are in force on a portfolio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Settings {
+    /// Its own, and its grants with them.
+    Own { visibility: Visibility, access_role: u32 },
+    /// Those of the root of its chain, and the root's grants with them (INH-1); `NOWHERE` if the
+    /// chain has none. Its own grants are the ownerships along the chain but for the root's
+    /// (INH-2): flattened, so that a decision never walks the chain.
+    Linked { root: u32 },
+}
+
+/// The number of no portfolio.
+pub(super) const NOWHERE: u32 = u32::MAX;
+
 /// In a role's word: the grant has a period.
 const HAS_PERIOD: u32 = 1 << 31;
 
 /// A grant as it is read: whose, as what, when.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Granted {
     pub subject: Who,
     pub role: u32,
@@ -39,11 +52,7 @@ pub(super) struct Granted {
 const COUNTED: usize = 128;
 
 impl Portfolio {
-    pub fn new(
-        (visibility, archived): (Visibility, bool),
-        access_role: u32,
-        mut grants: Vec<Granted>,
-    ) -> Self {
+    pub fn new(settings: Settings, archived: bool, mut grants: Vec<Granted>) -> Self {
         grants.sort_by_key(|grant| grant.subject);
         let people = grants.partition_point(|grant| grant.subject.as_group().is_none());
         let has_period = |grant: &Granted| grant.period != Period::ALWAYS;
@@ -52,9 +61,8 @@ impl Portfolio {
         };
         let subjects = grants.iter().map(|grant| grant.subject.word());
         Self {
-            visibility,
+            settings,
             archived,
-            access_role,
             people: u32::try_from(people).unwrap_or(u32::MAX),
             words: subjects.chain(grants.iter().map(role)).collect(),
             periods: (0..)

@@ -143,7 +143,7 @@ pub fn subjects_with(
         (Some(found), Whom::Resolved) => {
             snapshot.candidates(found).into_iter().map(Who::person).collect()
         }
-        (Some(found), Whom::Granted) => found.named().collect(),
+        (Some(found), Whom::Granted) => snapshot.effective(found).named().collect(),
     };
     let subjects = candidates.into_iter().filter_map(|id| snapshot.subject(id));
     let behind = |subject: &&Subject| page.after.as_ref().is_none_or(|after| *subject > after);
@@ -172,9 +172,10 @@ impl Snapshot {
     /// Every user and service account to whom anything may be allowed on the portfolio, and some to
     /// whom nothing is.
     pub(super) fn candidates(&self, portfolio: &Portfolio) -> BTreeSet<u32> {
-        let mut candidates = self.reached_by(portfolio.named());
+        let effective = self.effective(portfolio);
+        let mut candidates = self.reached_by(effective.named());
         candidates.extend(&self.administrators);
-        if portfolio.visibility == Visibility::Open {
+        if effective.visibility() == Visibility::Open {
             let open = (0..).zip(self.people.iter()).filter(|(_, it)| it.open_to().is_some());
             candidates.extend(open.map(|(number, _): (u32, _)| number));
         }

@@ -177,7 +177,7 @@ impl<'a> Rows<'a> {
             id: id.clone(),
             view,
             roles,
-            visibility: found.visibility,
+            visibility: snapshot.effective(found).visibility(),
             managers: managers(global, snapshot, found, |granted| granted.period.contains(at)),
             member_count: self.member_count(found),
         }
@@ -189,7 +189,8 @@ impl<'a> Rows<'a> {
             let subject = snapshot.people_names.key(*id);
             subject.is_some_and(|subject| active_user(global, subject).is_some())
         };
-        let in_force = portfolio.grants().filter(|granted| granted.period.contains(at));
+        let grants = snapshot.effective(portfolio).grants();
+        let in_force = grants.filter(|granted| granted.period.contains(at));
         let (mut groups, mut named) = (BTreeSet::new(), BTreeSet::new());
         for granted in in_force {
             groups.extend(granted.subject.as_group());
@@ -228,7 +229,7 @@ pub(super) fn view_of(
     if snapshot.explicit_sources(portfolio, reached).any(|source| source.in_force(at)) {
         return Some(View::Mine);
     }
-    match portfolio.visibility {
+    match snapshot.effective(portfolio).visibility() {
         Visibility::Restricted | Visibility::Open if reached.subject.open_to().is_some() => {
             Some(View::Organization)
         }
@@ -282,7 +283,8 @@ fn managers(
     counts: impl Fn(&Granted) -> bool,
 ) -> Vec<UserId> {
     let Some(manager) = snapshot.role_names.find(MANAGER) else { return Vec::new() };
-    let granted = portfolio.grants().filter(|granted| granted.role == manager);
+    let grants = snapshot.effective(portfolio).grants();
+    let granted = grants.filter(|granted| granted.role == manager);
     let subjects = granted.filter(counts).filter_map(|granted| snapshot.subject(granted.subject));
     let users: BTreeSet<&UserId> =
         subjects.filter_map(|subject| active_user(global, subject)).collect();

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use crate::domain::access_settings::Visibility;
 use crate::domain::{GroupId, OrganizationId, PortfolioId, RoleKey, Subject};
 
+use super::links::Link;
 use super::names::Names;
 use super::pages::Pages;
 use super::party::{Closure, Group, Party, Who};
-use super::portfolio::Portfolio;
+use super::portfolio::{Portfolio, Settings};
 use super::role::Role;
 
 /// What an entry of an ordered tree takes: itself, and its share of nodes that are not full.
@@ -23,6 +24,9 @@ const ENTRY: usize = 40;
 ///
 /// INVARIANT (reverse index): a portfolio is among the portfolios of exactly those who are named by
 /// one of its grants, in force or not. It finds candidates; only the check decides.
+///
+/// INVARIANT (links): a linked portfolio knows the root of its chain and the owners along it, is
+/// among the followers of that root, and stands on the root's shelf.
 ///
 /// What names nothing known is lenient in the safe direction: a role without a fact permits
 /// nothing, a group without one is in no group. A snapshot of some facts that is to answer for a
@@ -44,8 +48,12 @@ pub struct Snapshot {
     pub(super) portfolios: Pages<Option<Portfolio>, 32>,
     /// Those that are there, in the order of their ids.
     pub(super) order: Ordered,
-    /// Those of them that somebody may see without a grant.
+    /// Those of them that somebody may see without a grant, linked ones where their roots stand.
     pub(super) shelves: imbl::OrdMap<Shelf, Ordered>,
+    /// The linked ones, and what each is by itself.
+    pub(super) links: imbl::OrdMap<u32, Link>,
+    /// The linked ones by the roots of their chains, or by `NOWHERE`.
+    pub(super) followers: imbl::OrdMap<u32, Ordered>,
     /// Those who are named as administrators and are at home, active or not.
     pub(super) administrators: imbl::OrdSet<u32>,
     /// What the entries of all the pages point to, and the roles, in bytes: kept in step by every
@@ -66,9 +74,11 @@ pub(super) enum Shelf {
 }
 
 impl Shelf {
-    pub fn of(portfolio: &Portfolio) -> Option<Self> {
-        match portfolio.visibility {
-            Visibility::Open => Some(Self::Open(portfolio.access_role)),
+    /// On which shelf a portfolio stands by its own settings.
+    pub fn of(settings: Settings) -> Option<Self> {
+        let Settings::Own { visibility, access_role } = settings else { return None };
+        match visibility {
+            Visibility::Open => Some(Self::Open(access_role)),
             Visibility::Restricted => Some(Self::Restricted),
             Visibility::Private => None,
         }
@@ -98,6 +108,8 @@ impl Snapshot {
             portfolios: Pages::default(),
             order: Ordered::new(),
             shelves: imbl::OrdMap::new(),
+            links: imbl::OrdMap::new(),
+            followers: imbl::OrdMap::new(),
             administrators: imbl::OrdSet::new(),
             pointed_to: 0,
         }
@@ -122,7 +134,9 @@ impl Snapshot {
             + self.closures.bytes()
             + self.portfolios.bytes();
         let shelved: usize = self.shelves.values().map(Ordered::len).sum();
-        let entries = self.order.len() + shelved + self.administrators.len();
+        // Each in two trees.
+        let linked = 2 * self.links.len();
+        let entries = self.order.len() + shelved + linked + self.administrators.len();
         size_of::<Self>() + names + pages + ENTRY * entries + self.pointed_to
     }
 

@@ -10,9 +10,10 @@ use crate::domain::role::Reach;
 use crate::domain::{Subject, Timestamp};
 
 use super::global::Global;
+use super::links::Effective;
 use super::party::Party;
 use super::period::Period;
-use super::portfolio::{Granted, Portfolio};
+use super::portfolio::{Granted, Portfolio, Settings};
 use super::role::Role;
 use super::snapshot::{Resolved, Snapshot};
 
@@ -176,7 +177,7 @@ fn has(bits: &[u64], group: u32) -> bool {
 }
 
 impl Snapshot {
-    /// The sources that reach the subject (ACC-2): direct grants, then grants of groups, then
+    /// The sources that reach the subject (ACC-2): owning, direct grants, then grants of groups, then
     /// openness, then being an administrator.
     #[inline]
     pub(super) fn sources<'a>(
@@ -184,9 +185,32 @@ impl Snapshot {
         portfolio: &'a Portfolio,
         reached: &'a Reached<'a>,
     ) -> impl Iterator<Item = Source<'a>> {
+        let settings = self.effective(portfolio).settings;
         self.explicit_sources(portfolio, reached)
-            .chain(self.openness(portfolio, reached.subject))
+            .chain(self.openness(settings, reached.subject))
             .chain(reached.subject.administration())
+    }
+
+    /// The same, each with the portfolio whose settings or whose ownership it comes from. An owner
+    /// of several along the chain is named for each.
+    pub(super) fn attributed_sources<'a>(
+        &'a self,
+        number: u32,
+        reached: &'a Reached<'a>,
+    ) -> impl Iterator<Item = (u32, Source<'a>)> {
+        let itself = reached.subject.id;
+        let owned = self.link_chain(number).filter_map(move |(of, link)| {
+            let owner = link?.owner.filter(|owner| owner.subject == itself)?;
+            Some((of, self.source(Via::Direct, owner)?))
+        });
+        let root = self.root(number).and_then(|root| Some((root, self.portfolio_of(root)?)));
+        let given = root.into_iter().flat_map(move |(root, settings)| {
+            let granted = self.grants_reaching(settings, reached);
+            let sources = granted.chain(self.openness(settings, reached.subject));
+            sources.map(move |source| (root, source))
+        });
+        let administration = reached.subject.administration().map(|source| (number, source));
+        owned.chain(given).chain(administration)
     }
 
     /// The grants that reach the subject, direct or through groups.
@@ -196,31 +220,52 @@ impl Snapshot {
         portfolio: &'a Portfolio,
         reached: &'a Reached<'a>,
     ) -> impl Iterator<Item = Source<'a>> {
-        let source = |via: Via, granted: Granted| {
-            Some(Source {
-                via,
-                period: granted.period,
-                rights: Rights::Role(self.role(granted.role)?),
-            })
-        };
+        let effective = self.effective(portfolio);
+        self.owners(effective, reached).chain(self.grants_reaching(effective.settings, reached))
+    }
+
+    /// What the owners along a chain of links keep (INH-2).
+    #[inline]
+    fn owners<'a>(
+        &'a self,
+        effective: Effective<'a>,
+        reached: &'a Reached<'a>,
+    ) -> impl Iterator<Item = Source<'a>> {
+        let itself = reached.subject.id;
+        let owned = effective.owners.into_iter().flat_map(move |owners| owners.grants_of(itself));
+        owned.filter_map(|granted| self.source(Via::Direct, granted))
+    }
+
+    #[inline]
+    fn grants_reaching<'a>(
+        &'a self,
+        portfolio: &'a Portfolio,
+        reached: &'a Reached<'a>,
+    ) -> impl Iterator<Item = Source<'a>> {
         let itself = reached.subject.id;
         let direct = portfolio.grants_of(itself);
         let through_groups = portfolio
             .grants_of_groups(|group| reached.contains(group))
             .filter(move |granted| granted.subject != itself);
-        direct.filter_map(move |granted| source(Via::Direct, granted)).chain(
-            through_groups.filter_map(move |granted| {
-                source(Via::Group(granted.subject.as_group()?), granted)
+        direct.filter_map(|granted| self.source(Via::Direct, granted)).chain(
+            through_groups.filter_map(|granted| {
+                self.source(Via::Group(granted.subject.as_group()?), granted)
             }),
         )
     }
 
+    #[inline]
+    fn source(&self, via: Via, granted: Granted) -> Option<Source<'_>> {
+        let rights = Rights::Role(self.role(granted.role)?);
+        Some(Source { via, period: granted.period, rights })
+    }
+
     /// The organization access role, where the portfolio is open to this subject (VIS-2, VIS-3).
     fn openness<'a>(&'a self, portfolio: &Portfolio, subject: Resolved<'a>) -> Option<Source<'a>> {
-        if portfolio.visibility != Visibility::Open {
+        let Settings::Own { visibility: Visibility::Open, access_role } = portfolio.settings else {
             return None;
-        }
-        let role = self.role(portfolio.access_role)?;
+        };
+        let role = self.role(access_role)?;
         let rights = match subject.open_to()? {
             OpenTo::Editor => Rights::Role(role),
             OpenTo::Viewer => Rights::Bounded { role, viewer: self.viewer.as_ref() },

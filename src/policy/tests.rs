@@ -4,6 +4,7 @@ mod administrators;
 mod archived;
 mod explanations;
 mod index;
+mod links;
 mod lists;
 
 use super::*;
@@ -75,6 +76,7 @@ fn portfolio(visibility: Visibility, open_as: &str, grants: Vec<GrantFact>) -> P
         visibility,
         organization_access_role: open_as.parse().unwrap(),
         archived: false,
+        link: None,
         grants,
     }
 }

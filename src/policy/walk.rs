@@ -1,8 +1,9 @@
 //! Which portfolios a list has to look at, in the order of their ids.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::collections::binary_heap::PeekMut;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::iter;
 use std::ops::Bound;
 
 use imbl::ordmap::RangedIter;
@@ -10,6 +11,7 @@ use imbl::shared_ptr::DefaultSharedPtr;
 
 use crate::domain::PortfolioId;
 
+use super::party::Party;
 use super::portfolio::Portfolio;
 use super::snapshot::{Ordered, Resolved, Shelf, Snapshot};
 
@@ -48,14 +50,34 @@ impl<'a> Walk<'a> {
         self.add_ordered(&self.snapshot.order);
     }
 
-    /// Those with a grant to the subject or to a group that it is in, in force or not.
+    /// Those with a grant to the subject or to a group that it is in, in force or not, and those
+    /// that are linked to them.
     pub fn add_granted(&mut self, subject: Resolved<'a>) {
-        self.add_numbers(subject.party.portfolios());
         let mut groups: Vec<u32> = self.snapshot.closures(subject).flatten().copied().collect();
         groups.sort_unstable();
         groups.dedup();
-        for group in groups.into_iter().filter_map(|group| self.snapshot.group(group)) {
-            self.add_numbers(group.party.portfolios());
+        let groups = groups.into_iter().filter_map(|group| self.snapshot.group(group));
+        let parties = iter::once(subject.party).chain(groups.map(|group| &group.party));
+        let mut roots = BTreeSet::new();
+        for party in parties {
+            self.add_numbers(party.portfolios());
+            self.note_roots(party, &mut roots);
+        }
+        for followers in roots.iter().filter_map(|root| self.snapshot.followers.get(root)) {
+            self.add_ordered(followers);
+        }
+    }
+
+    /// Notes which of somebody's portfolios others are linked to. Goes along whatever is shorter:
+    /// the portfolios, or the roots; without any links that is nothing.
+    fn note_roots(&self, party: &Party, roots: &mut BTreeSet<u32>) {
+        let (portfolios, followers) = (party.portfolios(), &self.snapshot.followers);
+        let id = |number: &u32| self.snapshot.portfolio_names.key(*number);
+        if portfolios.len() <= followers.len() {
+            roots.extend(portfolios.iter().filter(|number| followers.contains_key(*number)));
+        } else {
+            let is_theirs = |root: &&u32| portfolios.binary_search_by_key(&id(root), id).is_ok();
+            roots.extend(followers.keys().filter(is_theirs));
         }
     }
 

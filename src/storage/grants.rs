@@ -83,6 +83,49 @@ impl Transaction {
         grants.filter(wanted).collect()
     }
 
+    /// The direct grants of some subjects that count on a portfolio, ended ones too, oldest first.
+    /// On a linked one they are those of the last of the links, from its parent to the one whose
+    /// settings are in force, and the ownerships along the way there: there manager grants like
+    /// others (INH-2).
+    ///
+    /// # Errors
+    /// As [`Transaction::grants`].
+    pub async fn grants_in_effect(
+        &mut self,
+        portfolio: &PortfolioId,
+        links: &[PortfolioId],
+        subjects: &[Subject],
+    ) -> Result<Vec<Grant>, Error> {
+        let Some((root, between)) = links.split_last() else {
+            return self.grants(portfolio, subjects).await;
+        };
+        let mut grants = self.grants(root, subjects).await?;
+        let linked = std::iter::once(portfolio).chain(between);
+        grants.extend(self.ownerships(linked, subjects).await?);
+        for grant in &mut grants {
+            grant.ownership &= grant.portfolio == *portfolio;
+        }
+        grants.sort_by_key(|grant| (grant.create_time, grant.id));
+        Ok(grants)
+    }
+
+    /// By which of these portfolios' ownerships some subjects are managers.
+    async fn ownerships<'a>(
+        &mut self,
+        portfolios: impl Iterator<Item = &'a PortfolioId>,
+        subjects: &[Subject],
+    ) -> Result<Vec<Grant>, Error> {
+        let users = subjects.iter().filter_map(Subject::user).map(UserId::as_str);
+        let rows: Vec<(String, Row)> = grants::table
+            .filter(grants::portfolio.eq_any(portfolios.map(PortfolioId::as_str)))
+            .filter(grants::ownership.and(grants::revoke_time.is_null()))
+            .filter(grants::subject_kind.eq("user").and(grants::subject_id.eq_any(users)))
+            .select((grants::portfolio, COLUMNS))
+            .load(self.connection())
+            .await?;
+        rows.into_iter().map(|(portfolio, row)| grant(&parse("grants", &portfolio)?, row)).collect()
+    }
+
     /// The active users with a begun, unexpiring, direct manager grant: those who keep the
     /// portfolio managed (MEM-6). `now` is the write's clock.
     ///
@@ -107,6 +150,47 @@ impl Transaction {
             .load(self.connection())
             .await?;
         ids.iter().map(|id| parse("grants", id)).collect()
+    }
+}
+
+/// What is linked to a portfolio, and whether an active user owns it or something on the way.
+const BELOW: &str = "
+    WITH RECURSIVE below (id, archived, owned, links) AS (
+        SELECT p.id, p.archived, EXISTS (OWNER), 1
+        FROM portfolios AS p WHERE p.parent = $1 AND p.linked AND NOT p.deleted
+      UNION ALL
+        SELECT p.id, p.archived, b.owned OR EXISTS (OWNER), b.links + 1
+        FROM below AS b JOIN portfolios AS p ON p.parent = b.id AND p.linked AND NOT p.deleted
+        WHERE b.links < 16
+    )
+    SELECT id FROM below WHERE NOT owned AND NOT archived ORDER BY id LIMIT 1";
+
+const OWNER: &str = "SELECT FROM grants AS g JOIN users AS u ON u.id = g.subject_id
+                     WHERE g.portfolio = p.id AND g.ownership AND g.revoke_time IS NULL
+                       AND NOT u.deactivated";
+
+#[derive(QueryableByName)]
+struct Below {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    id: String,
+}
+
+impl Transaction {
+    /// A portfolio in use that has no other managers than those of the one that it is linked to,
+    /// directly or not: no active owner of its own or on the way (MEM-6, INH-2).
+    ///
+    /// # Errors
+    /// As [`Transaction::grants`].
+    pub async fn depends_on_managers_of(
+        &mut self,
+        portfolio: &PortfolioId,
+    ) -> Result<Option<PortfolioId>, Error> {
+        let found: Option<Below> = diesel::sql_query(BELOW.replace("OWNER", OWNER))
+            .bind::<diesel::sql_types::Text, _>(portfolio.as_str())
+            .get_result(self.connection())
+            .await
+            .optional()?;
+        found.map(|below| parse("portfolios", &below.id)).transpose()
     }
 }
 

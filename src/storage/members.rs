@@ -1,6 +1,6 @@
 //! The members of a portfolio as a list (MEM-4): by keyset, in the order of `grants_by_member`.
 
-use diesel::sql_types::{BigInt, Bool, Integer, Nullable, Text, Timestamptz};
+use diesel::sql_types::{Array, BigInt, Bool, Integer, Nullable, Text, Timestamptz};
 use diesel_async::RunQueryDsl;
 
 use super::groups::rank;
@@ -46,7 +46,7 @@ struct Row {
 /// tables first, which would cost each page as much as the whole list. Of ended members whom the
 /// organization knows no more only the id is told: what has become of them is others' to tell. Who
 /// is what: `$1` portfolio, `$2`, `$3` the last row of the page before, `$4` now, `$5` to `$8` the
-/// filter, `$9` the size.
+/// filter, `$9` the size, `$10` the portfolios whose owners are members besides.
 const MEMBERS: &str = r#"
     SELECT CASE m.rank WHEN 0 THEN 'user' WHEN 1 THEN 'group' ELSE 'service_account' END
                AS subject_kind,
@@ -67,7 +67,8 @@ const MEMBERS: &str = r#"
             FROM grants
             WHERE portfolio = $1
               AND (CASE subject_kind WHEN 'user' THEN 0 WHEN 'group' THEN 1 ELSE 2 END,
-                   subject_id COLLATE "C") > ($2, $3)) AS g
+                   subject_id COLLATE "C") > ($2, $3)
+              OWNERS) AS g
         GROUP BY rank, subject_id
         ORDER BY rank, subject_id
         OFFSET 0) AS m,
@@ -104,31 +105,50 @@ const MEMBERS: &str = r#"
     ORDER BY m.rank, m.subject_id
     LIMIT $9"#;
 
+/// In the place of `OWNERS` where there are some: a union of nothing would cost the order of the
+/// index.
+const OWNERS: &str = r#"
+          UNION ALL
+            SELECT 0, subject_id COLLATE "C", role, false, true
+            FROM grants
+            WHERE portfolio = ANY ($10) AND ownership AND revoke_time IS NULL
+              AND (0, subject_id COLLATE "C") > ($2, $3)"#;
+
 impl Transaction {
-    /// A page of the subjects that have or had direct grants on a portfolio: users first, then
-    /// groups, then service accounts, each by id in byte order. `now` tells which grants are over.
+    /// A page of the subjects that have or had direct grants that count on a portfolio, as
+    /// [`Transaction::grants_in_effect`] has them: users first, then groups, then service accounts,
+    /// each by id in byte order. `now` tells which grants are over.
     ///
     /// # Errors
     /// The database cannot be asked, or holds what it should not.
     pub async fn members(
         &mut self,
         portfolio: &PortfolioId,
+        links: &[PortfolioId],
         filter: &MemberFilter,
         page: &Page<Subject>,
         now: Timestamp,
     ) -> Result<Vec<MemberProfile>, Error> {
         let MemberFilter { search, role, state, deactivated } = filter;
+        let (root, owned) = match links.split_last() {
+            None => (portfolio, Vec::new()),
+            Some((root, between)) => {
+                let owned = std::iter::once(portfolio).chain(between);
+                (root, owned.map(PortfolioId::as_str).collect())
+            }
+        };
         let (after_rank, after_id) = match &page.after {
             Some(subject) => (rank(subject.kind()), subject.id()),
             None => (-1, ""),
         };
+        let owners = if owned.is_empty() { "" } else { OWNERS };
         let state = state.map(|state| match state {
             AccessState::Scheduled => "scheduled",
             AccessState::Active => "active",
             AccessState::Ended => "ended",
         });
-        let rows: Vec<Row> = diesel::sql_query(MEMBERS)
-            .bind::<Text, _>(portfolio.as_str())
+        let rows: Vec<Row> = diesel::sql_query(MEMBERS.replace("OWNERS", owners))
+            .bind::<Text, _>(root.as_str())
             .bind::<Integer, _>(after_rank)
             .bind::<Text, _>(after_id)
             .bind::<Timestamptz, _>(timestamps::to_sql(now))
@@ -137,6 +157,7 @@ impl Transaction {
             .bind::<Nullable<Bool>, _>(*deactivated)
             .bind::<Nullable<Text>, _>(search.as_deref().map(containing))
             .bind::<BigInt, _>(page.limit())
+            .bind::<Array<Text>, _>(owned)
             .load(self.connection())
             .await?;
         rows.into_iter().map(profile).collect()

@@ -1,6 +1,8 @@
 //! Portfolios and their access settings (VIS-1).
 
 mod life;
+mod links;
+mod parents;
 
 use diesel::prelude::*;
 use diesel_async::RunQueryDsl;
@@ -25,6 +27,8 @@ struct Row {
     author_id: Option<String>,
     deleted: bool,
     archived: bool,
+    parent: Option<String>,
+    linked: bool,
     visibility: String,
     organization_access_role: String,
     create_time: OffsetDateTime,
@@ -52,6 +56,8 @@ macro_rules! rows {
                 portfolios::author_id,
                 portfolios::deleted,
                 portfolios::archived,
+                portfolios::parent,
+                portfolios::linked,
                 portfolios::visibility,
                 portfolios::organization_access_role,
                 portfolios::create_time,
@@ -106,6 +112,20 @@ impl Transaction {
         rows.into_iter().map(portfolio).collect()
     }
 
+    /// The portfolios that are linked to this one directly, by id.
+    ///
+    /// # Errors
+    /// As [`Transaction::portfolio`].
+    pub async fn linked_children(&mut self, id: &PortfolioId) -> Result<Vec<Portfolio>, Error> {
+        let rows: Vec<Row> = rows!()
+            .filter(portfolios::parent.eq(id.as_str()))
+            .filter(portfolios::linked.and(diesel::dsl::not(portfolios::deleted)))
+            .order(portfolios::id)
+            .load(self.connection())
+            .await?;
+        rows.into_iter().map(portfolio).collect()
+    }
+
     /// The organizations of these portfolios, deleted ones too; nothing for ids never used.
     ///
     /// # Errors
@@ -144,6 +164,8 @@ fn portfolio(row: Row) -> Result<Portfolio, Error> {
             (false, true) => PortfolioState::Archived,
             (false, false) => PortfolioState::Active,
         },
+        parent: row.parent.map(|parent| parse("portfolios", &parent)).transpose()?,
+        linked: row.linked,
         settings: AccessSettings {
             visibility: visibility.ok_or_else(|| corrupt("unknown visibility".to_owned()))?,
             organization_access_role: parse("portfolios", &row.organization_access_role)?,
@@ -172,6 +194,8 @@ impl Write {
                 portfolios::portfolio_type.eq(&portfolio.portfolio_type),
                 portfolios::author_kind.eq(author.map(Subject::kind)),
                 portfolios::author_id.eq(author.map(Subject::id)),
+                portfolios::parent.eq(portfolio.parent.as_ref().map(PortfolioId::as_str)),
+                portfolios::linked.eq(portfolio.linked),
                 portfolios::visibility.eq(settings.visibility.as_str()),
                 portfolios::organization_access_role.eq(settings.organization_access_role.as_str()),
                 portfolios::create_time.eq(timestamps::to_sql(portfolio.create_time)),

@@ -223,6 +223,18 @@ impl Write {
         Ok(after)
     }
 
+    /// Closes what waits for approval of a portfolio, if anything does (VIS-7): it was deleted, or
+    /// has the settings of another now.
+    ///
+    /// # Errors
+    /// As [`Write::end_privacy_request`].
+    pub async fn close_privacy_request(&mut self, portfolio: &PortfolioId) -> Result<(), Failure> {
+        if let Some(pending) = self.pending_privacy_request(portfolio).await? {
+            self.end_privacy_request(&pending, PrivacyRequestState::Closed, "").await?;
+        }
+        Ok(())
+    }
+
     /// Takes a deleted account off its requests: a later user of the same id is another (DIR-9).
     /// The requests stay.
     pub(super) async fn forget_requester(&mut self, requester: &Subject) -> Result<(), Failure> {

@@ -207,6 +207,10 @@ diesel::table! {
         version -> Int8,
         /// Kept, but nothing is added or changed in it (VIS-8).
         archived -> Bool,
+        /// The portfolio that it lies in, also after that was deleted; null: in none.
+        parent -> Nullable<Text>,
+        /// Whether its access settings are those of its parent (INH-1). Its own, and its grants but for the ownership, are suspended.
+        linked -> Bool,
     }
 }
 

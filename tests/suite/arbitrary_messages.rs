@@ -27,7 +27,7 @@ fn text(field: &str) -> BoxedStrategy<Vec<u8>> {
     let fitting: &[&str] = match field {
         "user" | "owner" | "confirm_user" | "administrators" => &["ann", "ben", "eve"],
         "group" => &["core", "all"],
-        "portfolio" | "confirm_portfolio" => &["roadmap", "plaza"],
+        "portfolio" | "confirm_portfolio" | "parent" => &["roadmap", "plaza"],
         "organization" | "home_organization" => &["acme"],
         "function" => &["tutor", "assessor"],
         "role" | "organization_access_role" | "key" | "replacement" => {

@@ -135,6 +135,22 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
             ..Default::default()
         }
         .encode_to_vec(),
+        "MovePortfolio" => {
+            v1::MovePortfolioRequest { portfolio: portfolio_id(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "LinkAccessSettings" => {
+            v1::LinkAccessSettingsRequest { portfolio: portfolio_id(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "UnlinkAccessSettings" => {
+            v1::UnlinkAccessSettingsRequest { portfolio: portfolio_id(), ..Default::default() }
+                .encode_to_vec()
+        }
+        "CompareAccessSettings" => {
+            v1::CompareAccessSettingsRequest { portfolio: portfolio_id(), ..Default::default() }
+                .encode_to_vec()
+        }
         "ListMembers" => v1::ListMembersRequest { portfolio: portfolio_id(), ..Default::default() }
             .encode_to_vec(),
         "ListAuditEvents" => v1::ListAuditEventsRequest {
@@ -267,6 +283,10 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
         "DeleteGroup" => given.group(&old, &[]).await,
         "DeactivateServiceAccount" => given.service_account("idle").await,
         "RemoveAffiliation" => return server.system().affiliate("acme", "fresh", &old).await,
+        "LinkAccessSettings" | "CompareAccessSettings" => {
+            return furnish_parent(server, id, false).await;
+        }
+        "MovePortfolio" | "UnlinkAccessSettings" => return furnish_parent(server, id, true).await,
         "DeleteFunctionCeiling" => {
             return server.system().set_ceiling("acme", &old, "", "viewer").await;
         }
@@ -275,6 +295,16 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
         }
         _ => return,
     };
+}
+
+/// Puts a portfolio below one with the same members and visibility, linked to it or not.
+async fn furnish_parent(server: &TestServer, id: &str, link: bool) {
+    let (system, parent) = (server.system(), format!("above-{id}"));
+    let found = system.get_portfolio(id).await.expect("a portfolio");
+    if system.get_portfolio(&parent).await.is_err() {
+        furnish_portfolio(server, &parent, found.visibility()).await;
+    }
+    system.place(id, &parent, link).await.expect("below it");
 }
 
 fn directory_message(name: &str, id: &str) -> Vec<u8> {

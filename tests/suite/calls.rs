@@ -60,6 +60,56 @@ impl Client {
         Ok(transferred.portfolio.expect("a portfolio"))
     }
 
+    /// Moves a portfolio below another, or to the top, and links it there or not.
+    pub async fn place(
+        &self,
+        portfolio: &str,
+        parent: &str,
+        link: bool,
+    ) -> Result<v1::Portfolio, Status> {
+        let (portfolio, parent) = (portfolio.to_owned(), parent.to_owned());
+        let request = v1::MovePortfolioRequest { portfolio, parent, link, ..Default::default() };
+        let moved = self.portfolios().move_portfolio(request).await?.into_inner();
+        Ok(moved.portfolio.expect("a portfolio"))
+    }
+
+    pub async fn link(&self, portfolio: &str) -> Result<v1::Portfolio, Status> {
+        let portfolio = portfolio.to_owned();
+        let request = v1::LinkAccessSettingsRequest { portfolio, ..Default::default() };
+        let linked = self.settings().link_access_settings(request).await?.into_inner();
+        Ok(linked.portfolio.expect("a portfolio"))
+    }
+
+    /// Unlinks with a copy, or restoring what was before.
+    pub async fn unlink(&self, portfolio: &str, restore: bool) -> Result<v1::Portfolio, Status> {
+        let portfolio = portfolio.to_owned();
+        let request = v1::UnlinkAccessSettingsRequest { portfolio, restore, ..Default::default() };
+        let unlinked = self.settings().unlink_access_settings(request).await?.into_inner();
+        Ok(unlinked.portfolio.expect("a portfolio"))
+    }
+
+    /// Compares a portfolio with its parent, page by page: the last answer, with all differences.
+    pub async fn compare(
+        &self,
+        portfolio: &str,
+    ) -> Result<v1::CompareAccessSettingsResponse, Status> {
+        let mut request = v1::CompareAccessSettingsRequest {
+            portfolio: portfolio.to_owned(),
+            page_size: 2,
+            ..Default::default()
+        };
+        let mut differences = Vec::new();
+        loop {
+            let answer = self.settings().compare_access_settings(request.clone()).await?;
+            let mut answer = answer.into_inner();
+            differences.append(&mut answer.differences);
+            if answer.next_page_token.is_empty() {
+                return Ok(v1::CompareAccessSettingsResponse { differences, ..answer });
+            }
+            request.page_token = answer.next_page_token;
+        }
+    }
+
     pub async fn settings_of(&self, portfolio: &str) -> Result<v1::AccessSettings, Status> {
         let request = v1::GetAccessSettingsRequest { portfolio: portfolio.to_owned() };
         let found = self.settings().get_access_settings(request).await?.into_inner();

@@ -14,9 +14,10 @@ use diesel::sql_types::{Jsonb, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use portcullis::app::{
     AddMembers, App, ArchivePortfolio, CreatePortfolio, CreateRole, DeletePortfolio, DeleteRole,
-    End, GroupMemberOutcome, NewOrganization, RegisterPermission, RemoveMember, RestorePortfolio,
-    RoleCell, TransferOwnership, UpdateAccessSettings, UpdateMember, UpdateOrganization,
-    UpdatePortfolio, UpdateRole, UpsertGroup, UpsertServiceAccount, UpsertUser,
+    End, GroupMemberOutcome, LinkAccessSettings, MovePortfolio, NewOrganization,
+    RegisterPermission, RemoveMember, RestorePortfolio, RoleCell, TransferOwnership,
+    UnlinkAccessSettings, UpdateAccessSettings, UpdateMember, UpdateOrganization, UpdatePortfolio,
+    UpdateRole, UpsertGroup, UpsertServiceAccount, UpsertUser,
 };
 use portcullis::cache::{self, Cache};
 use portcullis::clock::Clock;
@@ -46,6 +47,7 @@ const FACTS: &[(&str, &[&str])] = &[
             "subject_kind",
             "subject_id",
             "role",
+            "ownership",
             "start_time",
             "expire_time",
             "revoke_time",
@@ -58,7 +60,16 @@ const FACTS: &[(&str, &[&str])] = &[
     ("permissions", &["name", "ordinal", "effect", "may_be_own", "internal_only", "registered"]),
     (
         "portfolios",
-        &["id", "organization", "deleted", "archived", "visibility", "organization_access_role"],
+        &[
+            "id",
+            "organization",
+            "deleted",
+            "archived",
+            "parent",
+            "linked",
+            "visibility",
+            "organization_access_role",
+        ],
     ),
     ("role_permissions", &["organization", "role", "permission", "reach"]),
     ("roles", &["organization", "key", "delete_time"]),
@@ -99,6 +110,8 @@ const DONE: &[&str] = &[
     "delete_portfolio",
     "delete_role",
     "delete_user",
+    "link_access_settings",
+    "move_portfolio",
     "reactivate_user",
     "register_permission",
     "reject_privacy_request",
@@ -110,6 +123,7 @@ const DONE: &[&str] = &[
     "set_function_ceiling",
     "set_site_role",
     "transfer_ownership",
+    "unlink_access_settings",
     "update_access_settings",
     "update_member",
     "update_organization",
@@ -324,6 +338,7 @@ async fn do_everything(app: &App) {
     write_groups(app).await;
     write_portfolio(app).await;
     write_members(app).await;
+    write_links(app).await;
     write_end_of_group(app).await;
     write_ends(app).await;
     write_departures(app).await;
@@ -391,6 +406,8 @@ fn roadmap() -> CreatePortfolio {
         visibility: None,
         organization_access_role: None,
         owner: Some(id("ann")),
+        parent: None,
+        linked: false,
     }
 }
 
@@ -455,6 +472,43 @@ async fn write_members(app: &App) {
     for subject in ["user:cleo", "group:outer"] {
         let remove = RemoveMember { portfolio: id("roadmap"), subject: id(subject), etag: None };
         app.remove_member(&request(), &remove).await.expect("remove_member");
+    }
+}
+
+/// A portfolio is linked, unlinked in every way, moved, and left by its parent.
+async fn write_links(app: &App) {
+    let child = CreatePortfolio { id: Some(id("child")), ..roadmap() };
+    app.create_portfolio(&request(), &child).await.expect("create_portfolio");
+    let born = CreatePortfolio {
+        id: Some(id("born")),
+        parent: Some(id("roadmap")),
+        linked: true,
+        ..roadmap()
+    };
+    app.create_portfolio(&request(), &born).await.expect("create_portfolio");
+    let to = |parent: Option<&str>, link| MovePortfolio {
+        portfolio: id("child"),
+        parent: parent.map(id),
+        link,
+        allow_losing_access: false,
+        etag: None,
+    };
+    let link =
+        LinkAccessSettings { portfolio: id("child"), allow_losing_access: false, etag: None };
+    let unlink = |restore| UnlinkAccessSettings {
+        portfolio: id("child"),
+        restore,
+        allow_losing_access: false,
+        etag: None,
+    };
+    app.move_portfolio(&request(), &to(Some("roadmap"), false)).await.expect("move_portfolio");
+    for restore in [true, false] {
+        app.link_access_settings(&request(), &link).await.expect("link_access_settings");
+        let unlinked = app.unlink_access_settings(&request(), &unlink(restore)).await;
+        unlinked.expect("unlink_access_settings");
+    }
+    for to in [to(Some("born"), true), to(None, false), to(Some("roadmap"), true)] {
+        app.move_portfolio(&request(), &to).await.expect("move_portfolio");
     }
 }
 
@@ -676,6 +730,8 @@ async fn a_fact_that_is_not_logged_is_noticed() {
         ("UPDATE grants SET expire_time = now() WHERE NOT ownership", true),
         ("UPDATE portfolios SET visibility = 'private'", true),
         ("UPDATE portfolios SET archived = NOT archived", true),
+        ("UPDATE portfolios SET parent = id, linked = true", true),
+        ("UPDATE portfolios SET linked = false", true),
         ("DELETE FROM role_permissions WHERE role = 'viewer'", true),
         ("INSERT INTO service_accounts VALUES ('cd', 'acme', 'CD', false)", true),
         ("UPDATE service_accounts SET deactivated = true WHERE id = 'ci'", true),

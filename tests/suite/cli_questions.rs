@@ -1,7 +1,7 @@
 //! Explain, list-portfolios and audit against a server, and completions and output without one.
 
 use super::cluster::database;
-use super::program::{Serving, portcullis, run, told};
+use super::program::{Serving, file, portcullis, run, told};
 
 #[tokio::test]
 async fn acc_8_explain_draws_every_kind_of_route() {
@@ -72,6 +72,51 @@ async fn acc_9_list_portfolios_lists_where_and_says_by_its_status_whether() {
 }
 
 #[tokio::test]
+async fn inh_5_compare_prints_a_diff_and_says_by_its_status_whether() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &[]);
+    let content = "organization: {id: acme, domains: [acme.example]}\nusers:\n  \
+                   - {id: ann, email: ann@acme.example, home_organization: acme}\n  \
+                   - {id: bob, email: bob@acme.example, home_organization: acme}\n  \
+                   - {id: eve, email: eve@acme.example, home_organization: acme}\n\
+                   portfolios:\n  - {id: space, owner: ann, visibility: open, grants: \
+                   [{subject: 'user:eve', role: manager}]}\n  - {id: child, owner: ann, parent: \
+                   space, grants: [{subject: 'user:bob', role: manager}, {subject: 'user:eve', \
+                   role: contributor}]}\n";
+    let (_folder, path) = file("space.yaml", content.as_bytes());
+    assert_eq!(server.run(&["apply", path.to_str().unwrap()]).0, 0);
+    let (status, out, error) = server.run(&["compare", "child"]);
+    assert_eq!((status, error.as_str()), (1, ""), "{out}");
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(lines[..2], ["if child were linked to space:", "~ visibility  private -> open"]);
+    // What openness gives bob he keeps.
+    assert!(lines[2].starts_with("- user:bob  manager  (- access.manage, "), "{out}");
+    assert!(
+        lines[3].starts_with("~ user:eve  contributor -> manager  (+ access.manage, "),
+        "{out}"
+    );
+    let (status, out, _) = server.run(&["compare", "child", "--actor", "user:ann", "--json"]);
+    let compared: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((status, &compared["differences"][0]["kind"]), (1, &"loses".into()));
+    let (status, _, error) = server.run(&["compare", "space", "--json"]);
+    let refused: serde_json::Value = serde_json::from_str(&error).unwrap();
+    assert_eq!((status, &refused["error"]["reason"]), (2, &"NO_PARENT".into()));
+    assert_eq!(server.run(&["compare", "child", "--actor", "user:nobody"]).0, 2);
+    let linked = content.replace(
+        "parent: space, grants: [{subject: 'user:bob', role: manager}, \
+                                  {subject: 'user:eve', role: contributor}]",
+        "parent: space, linked: true",
+    );
+    let (_folder, path) = file("linked.yaml", linked.as_bytes());
+    assert_eq!(server.run(&["apply", path.to_str().unwrap()]).0, 0);
+    let (status, out, _) = server.run(&["compare", "child"]);
+    assert_eq!(
+        (status, out.as_str()),
+        (0, "child is linked to space already: nothing would change\n")
+    );
+}
+
+#[tokio::test]
 async fn evt_4_audit_tells_the_newest_first_and_up_to_a_limit() {
     let database = database().await;
     let server = Serving::start(&database.url, &["--demo"]);
@@ -104,9 +149,17 @@ fn completions_are_there_for_every_shell() {
 
 #[test]
 fn every_help_has_an_example() {
-    for command in
-        ["apply", "export", "check", "explain", "list-portfolios", "verify", "audit", "completions"]
-    {
+    for command in [
+        "apply",
+        "export",
+        "check",
+        "compare",
+        "explain",
+        "list-portfolios",
+        "verify",
+        "audit",
+        "completions",
+    ] {
         let (status, out, _) = run(&[command, "--help"]);
         assert_eq!(status, 0);
         assert!(out.contains("Examples:\n  "), "{command}");

@@ -44,6 +44,11 @@ fn generated() -> String {
     };
     let groups: String = (0..12).map(group).collect();
     let portfolios: String = (0..8).map(portfolio).collect();
+    // By id, what is linked comes before its parent.
+    let portfolios = portfolios
+        + "  - {id: below, owner: u1, parent: p2, grants: [{subject: 'user:u9', role: viewer}]}\n  \
+           - {id: a-link, owner: u2, parent: below, linked: true}\n  \
+           - {id: a-chain, owner: u3, parent: a-link, linked: true}\n";
     format!(
         "organization: {{id: big, display_name: Big, domains: [big.example], administrators: \
          [u0, u1], preset: board_planning, outsider_site_role: guest, partner_organizations: \
@@ -138,7 +143,63 @@ async fn an_organization_with_everything_survives_export_and_apply() {
         "service_account:s0",
         "service_account:s1",
     ];
-    survives(&server, "big", &subjects, &["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7"]).await;
+    let portfolios = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "below", "a-link", "a-chain"];
+    survives(&server, "big", &subjects, &portfolios).await;
+}
+
+#[tokio::test]
+async fn inh_1_inh_6_a_file_links_unlinks_and_moves() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &[]);
+    let content = |portfolios: &str| {
+        format!(
+            "organization: {{id: acme, domains: [acme.example]}}\nusers:\n  \
+             - {{id: ann, email: ann@acme.example, home_organization: acme}}\n  \
+             - {{id: ben, email: ben@acme.example, home_organization: acme}}\n\
+             portfolios:\n{portfolios}"
+        )
+    };
+    let apply = |portfolios: &str, arguments: &[&str]| {
+        let (_folder, path) = file("links.yaml", content(portfolios).as_bytes());
+        let all = [&["apply", path.to_str().unwrap()], arguments].concat();
+        let (status, out, error) = server.run(&all);
+        let (_, again, _) = server.run(&all);
+        let again = again.trim_end().to_owned();
+        (status, out, error, again)
+    };
+    let space = "  - {id: space, owner: ann, grants: [{subject: 'user:ben', role: viewer}]}\n  \
+                 - {id: other, owner: ann}\n";
+    let linked = format!("{space}  - {{id: child, owner: ann, parent: space, linked: true}}\n");
+    let may = || server.run(&["check", "user:ben", "portfolio.view", "child"]).0 == 0;
+    let (status, out, error, again) = apply(&linked, &[]);
+    assert_eq!((status, error.as_str(), again.as_str()), (0, "", "nothing to change"), "{out}");
+    assert!(out.contains("+ portfolio child, owner ann, linked to space\n"), "{out}");
+    assert!(may());
+    // What is linked stays so unless the file says otherwise, and has no members to take away.
+    let silent = format!("{space}  - {{id: child, owner: ann}}\n");
+    assert_eq!(apply(&silent, &["--prune"]).1, "nothing to change\n");
+    let given = "{id: child, owner: ann, grants: [{subject: 'user:ben', role: contributor}]}";
+    let given = format!("{space}  - {given}\n");
+    let (status, _, error, _) = apply(&given, &[]);
+    assert!(status == 2 && error.contains("portfolio `child` has the settings"), "{error}");
+    let moved = format!("{space}  - {{id: child, owner: ann, parent: other, linked: true}}\n");
+    let (status, out, error, again) = apply(&moved, &[]);
+    assert_eq!((status, error.as_str(), again.as_str()), (0, "", "nothing to change"), "{out}");
+    assert!(out.contains("~ portfolio child: parent space -> other, linked\n"), "{out}");
+    assert!(!may());
+    let (_, out, _, _) = apply(&linked, &[]);
+    assert!(may(), "{out}");
+    // A copy first, and then what the file says of it.
+    let unlinked = "{id: child, owner: ann, parent: space, linked: false, visibility: restricted, \
+                    grants: [{subject: 'user:ben', role: contributor}]}";
+    let unlinked = format!("{space}  - {unlinked}\n");
+    let (status, out, error, again) = apply(&unlinked, &["--prune"]);
+    assert_eq!((status, error.as_str(), again.as_str()), (0, "", "nothing to change"), "{out}");
+    assert!(out.contains("~ portfolio child: no longer linked\n"), "{out}");
+    assert_eq!(server.run(&["check", "user:ben", "initiative.edit", "child"]).0, 0);
+    let (status, out, _, again) = apply(&linked, &[]);
+    assert_eq!((status, again.as_str()), (0, "nothing to change"), "{out}");
+    assert!(out.contains("~ portfolio child: linked\n"), "{out}");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use crate::cluster::{TestDatabase, database};
 use crate::stored::Stored;
 
 /// What the generated world lacks: begins and ends, open, restricted and archived portfolios,
-/// externals, site roles, administrators, the deactivated, service accounts, roles that hold
+/// chains of links, up to two more than may be, broken where a portfolio is deleted, externals, site roles, administrators, the deactivated, service accounts, roles that hold
 /// nothing or only what is one's own, and permissions that a service has registered.
 const VARIETY: &str = "
     BEGIN;
@@ -38,6 +38,9 @@ const VARIETY: &str = "
             (ARRAY['viewer', 'contributor', 'author'])[1 + abs(hashtext(id)) / 4 % 3],
         deleted = abs(hashtext(id)) % 50 = 7,
         archived = abs(hashtext(id)) / 50 % 6 = 1;
+    UPDATE portfolios SET linked = true,
+        parent = 'acme-portfolio-' || split_part(id, '-', 3)::integer + 1
+    WHERE split_part(id, '-', 3)::integer % 90 < 18;
     UPDATE grants SET
         role = (ARRAY['author', 'idle', role, role, 'manager'])[1 + abs(hashtext(id::text)) % 5],
         start_time = CASE abs(hashtext(id::text)) / 5 % 4 WHEN 0 THEN now() + interval '9 days'
@@ -85,6 +88,16 @@ const PAIRS: &str = "
     UNION ALL
     (SELECT portfolio, subject_kind, subject_id FROM grants
      WHERE expire_time > now() OR start_time > now() ORDER BY id LIMIT 500)
+    UNION ALL
+    (SELECT 'acme-portfolio-' || split_part(p.id, '-', 3)::integer - 1 - abs(hashtext(g.id::text)) % 18,
+            g.subject_kind, g.subject_id
+     FROM portfolios AS p JOIN grants AS g ON g.portfolio = p.id
+     WHERE split_part(p.id, '-', 3)::integer % 90 = 18 AND abs(hashtext(g.id::text)) % 20 = 1
+     ORDER BY g.id LIMIT 500)
+    UNION ALL
+    (SELECT p.id, g.subject_kind, g.subject_id
+     FROM portfolios AS p JOIN grants AS g ON g.portfolio = p.parent AND g.ownership
+     WHERE p.linked AND abs(hashtext(g.id::text)) % 10 = 1 ORDER BY g.id LIMIT 100)
     UNION ALL
     SELECT 'acme-portfolio-' || n * 7 % 10010, 'user', 'acme-user-' || n * 7919 % 84000
     FROM generate_series(0, 1200) AS n";

@@ -159,6 +159,18 @@ impl Given {
         self
     }
 
+    /// The portfolio that it is directly below; what is linked to it has its settings.
+    pub fn below(mut self, parent: &str) -> Self {
+        parent.clone_into(&mut self.last().parent);
+        self
+    }
+
+    /// Its settings are its parent's from the start.
+    pub fn linked(mut self) -> Self {
+        self.last().linked = true;
+        self
+    }
+
     /// Internal users enter, with the organization access role.
     pub fn open(self) -> Self {
         self.visibility(v1::Visibility::Open)

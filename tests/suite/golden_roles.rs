@@ -26,6 +26,8 @@ fn model(preset: Preset) -> Model {
         visibility: Visibility::Private,
         organization_access_role: "viewer".to_owned(),
         archived: false,
+        link: None,
+        owner: None,
         grants: ["user:internal", "user:external"]
             .map(|subject| Grant {
                 subject: subject.parse().unwrap(),

@@ -72,6 +72,8 @@ impl House {
             visibility: None,
             organization_access_role: None,
             owner: Some(id(users[0])),
+            parent: None,
+            linked: false,
         };
         self.app.create_portfolio(&system(), &portfolio).await.expect("created");
     }

@@ -65,6 +65,10 @@ pub struct Portfolio {
     pub visibility: Visibility,
     pub organization_access_role: String,
     pub archived: bool,
+    /// The portfolio whose settings it uses instead of its own.
+    pub link: Option<String>,
+    /// The user who owns it: a manager, apart from the grants.
+    pub owner: Option<String>,
     pub grants: Vec<Grant>,
 }
 
@@ -89,6 +93,8 @@ pub enum Operation {
     SetArchived { portfolio: String, archived: bool },
     DeletePortfolio { portfolio: String },
     SetRole { role: Role },
+    SetLink { portfolio: String, link: Option<String> },
+    SetOwner { portfolio: String, owner: Option<String> },
 }
 
 /// The reasons, by the names they have in the interface.
@@ -153,7 +159,7 @@ impl Model {
     /// As if nothing were archived.
     fn check_in_use(&self, question: &Question) -> Option<(bool, Why)> {
         let entry = self.catalogue.iter().find(|entry| entry.name == question.permission)?;
-        let Some(portfolio) = self.portfolio(&question.portfolio) else {
+        let Some(portfolio) = &self.unlinked(&question.portfolio) else {
             return Some((false, Why::PortfolioUnknown));
         };
         let subject = &question.subject;
@@ -185,7 +191,7 @@ impl Model {
     /// By trying every instant at which anything on the portfolio begins or ends.
     pub fn hold_until(&self, question: &Question) -> Option<i64> {
         let now = self.check(question)?.0;
-        let grants = &self.portfolio(&question.portfolio)?.grants;
+        let grants = self.unlinked(&question.portfolio)?.grants;
         let mut instants: Vec<i64> = grants
             .iter()
             .flat_map(|grant| [grant.start, grant.expire])
@@ -198,7 +204,7 @@ impl Model {
     }
 
     pub fn may_list(&self, subject: &Subject, portfolio: &str, at: i64) -> bool {
-        let Some(portfolio) = self.portfolio(portfolio) else { return false };
+        let Some(portfolio) = self.unlinked(portfolio) else { return false };
         if self.is_deactivated(subject) {
             return false;
         }
@@ -231,7 +237,7 @@ impl Model {
     /// Everything that is held, *any* beating *own*.
     pub fn holdings(&self, subject: &Subject, portfolio: &str, at: i64) -> BTreeMap<String, Reach> {
         let mut held = BTreeMap::new();
-        let Some(portfolio) = self.portfolio(portfolio) else { return held };
+        let Some(portfolio) = &self.unlinked(portfolio) else { return held };
         if self.is_deactivated(subject) {
             return held;
         }
@@ -248,7 +254,7 @@ impl Model {
     /// The routes in force, as text: `direct`, a group's id in brackets, `open`, `administrator`.
     pub fn routes(&self, subject: &Subject, portfolio: &str, at: i64) -> BTreeSet<String> {
         let mut routes = BTreeSet::new();
-        let Some(portfolio) = self.portfolio(portfolio) else { return routes };
+        let Some(portfolio) = self.unlinked(portfolio) else { return routes };
         let groups = self.groups_of(subject);
         for grant in portfolio.grants.iter().filter(|grant| in_force(grant, at)) {
             if grant.subject == *subject {
@@ -317,6 +323,53 @@ impl Model {
 
     pub fn portfolio(&self, id: &str) -> Option<&Portfolio> {
         self.portfolios.iter().find(|portfolio| portfolio.id == id)
+    }
+
+    /// The portfolio, and those that it is linked to, each by the one before: sixteen at most.
+    pub fn chain(&self, id: &str) -> Vec<&Portfolio> {
+        let mut chain: Vec<&Portfolio> = self.portfolio(id).into_iter().collect();
+        while let Some(link) = chain.last().and_then(|last| last.link.as_ref())
+            && let Some(next) = self.portfolio(link)
+            && chain.len() < 17
+        {
+            chain.push(next);
+        }
+        chain
+    }
+
+    /// The portfolio whose settings are in force on this one.
+    pub fn root(&self, id: &str) -> Option<&Portfolio> {
+        self.chain(id).pop().filter(|last| last.link.is_none())
+    }
+
+    /// Every grant in force or not that counts on a portfolio, and whose it is: the root's, and the
+    /// ownerships of all along the way there.
+    pub fn grants_on(&self, id: &str) -> Vec<(String, Grant)> {
+        let mut grants = Vec::new();
+        for portfolio in self.chain(id) {
+            if let Some(owner) = &portfolio.owner {
+                grants.push((portfolio.id.clone(), ownership(owner)));
+            }
+        }
+        if let Some(root) = self.root(id) {
+            let id = || root.id.clone();
+            grants.extend(root.grants.iter().map(|grant| (id(), grant.clone())));
+        }
+        grants
+    }
+
+    /// The portfolio as if what is in force on it were its own: what unlinking leaves of it.
+    pub fn unlinked(&self, id: &str) -> Option<Portfolio> {
+        let mut portfolio = self.portfolio(id)?.clone();
+        let root = self.root(id);
+        portfolio.visibility = root.map_or(Visibility::Private, |root| root.visibility);
+        if let Some(root) = root {
+            portfolio.organization_access_role.clone_from(&root.organization_access_role);
+        }
+        portfolio.grants = self.grants_on(id).into_iter().map(|(_, grant)| grant).collect();
+        portfolio.owner = None;
+        portfolio.link = None;
+        Some(portfolio)
     }
 
     pub fn table(&self, role: &str) -> BTreeMap<String, Reach> {
@@ -401,6 +454,12 @@ impl Model {
     }
 }
 
+/// What the owner of a portfolio has.
+pub fn ownership(owner: &str) -> Grant {
+    let subject = Subject::from_parts("user", owner).unwrap();
+    Grant { subject, role: "manager".to_owned(), start: None, expire: None }
+}
+
 fn names(portfolio: &Portfolio, subject: &Subject) -> bool {
     portfolio.grants.iter().any(|grant| grant.subject == *subject)
 }
@@ -463,6 +522,12 @@ impl Model {
                 for known in self.roles.iter_mut().filter(|known| known.key == role.key) {
                     known.cells.clone_from(&role.cells);
                 }
+            }
+            Operation::SetLink { portfolio, link } => {
+                self.edit(portfolio, |p| p.link.clone_from(link));
+            }
+            Operation::SetOwner { portfolio, owner } => {
+                self.edit(portfolio, |p| p.owner.clone_from(owner));
             }
         }
         *self != before
@@ -559,11 +624,15 @@ fn portfolio_fact(portfolio: &Portfolio) -> PortfolioFact {
         start_time: grant.start.map(Timestamp),
         expire_time: grant.expire.map(Timestamp),
     };
+    // A link suspends everything but the ownership.
+    let own = portfolio.grants.iter().filter(|_| portfolio.link.is_none());
+    let owner = portfolio.owner.as_ref().map(|owner| ownership(owner));
     PortfolioFact {
         id: portfolio.id.parse().unwrap(),
         visibility: portfolio.visibility,
         organization_access_role: portfolio.organization_access_role.parse().unwrap(),
         archived: portfolio.archived,
-        grants: portfolio.grants.iter().map(grant).collect(),
+        link: portfolio.link.as_ref().map(|link| link.parse().unwrap()),
+        grants: owner.iter().chain(own).map(grant).collect(),
     }
 }

@@ -19,6 +19,8 @@ pub struct Route {
     pub expire: Option<i64>,
     pub reach: Option<Reach>,
     pub effect: String,
+    /// Whose settings or ownership it is, if not the portfolio's own.
+    pub of: Option<String>,
 }
 
 /// A row in the oracle's words.
@@ -40,13 +42,13 @@ impl Model {
     /// Every route, whether in force or not; none where the decision looks at none.
     pub fn explained(&self, q: &Question) -> BTreeSet<Route> {
         let why = self.check(q).map(|(_, why)| why);
-        let Some(portfolio) = self.portfolio(&q.portfolio) else { return BTreeSet::new() };
+        let Some(portfolio) = self.unlinked(&q.portfolio) else { return BTreeSet::new() };
         if matches!(why, Some(Why::SubjectDeactivated)) || self.is_deactivated(&q.subject) {
             return BTreeSet::new();
         }
         let groups = self.groups_of(&q.subject);
         let mut routes = BTreeSet::new();
-        for grant in &portfolio.grants {
+        for (of, grant) in self.grants_on(&q.portfolio) {
             let way = if grant.subject == q.subject {
                 "direct".to_owned()
             } else if groups.iter().any(|id| grant.subject == group(id)) {
@@ -55,25 +57,21 @@ impl Model {
                 continue;
             };
             let reach = self.table(&grant.role).get(&q.permission).copied();
-            routes.insert(self.route(
-                q,
-                way,
-                Some(&grant.role),
-                (grant.start, grant.expire),
-                reach,
-            ));
+            let period = (grant.start, grant.expire);
+            routes.insert(self.route(q, (way, &of), Some(&grant.role), period, reach));
         }
+        let root = self.root(&q.portfolio).map_or("", |root| root.id.as_str());
         let role = &portfolio.organization_access_role;
         let full = self.table(role).get(&q.permission).copied();
         let open = portfolio.visibility == Visibility::Open;
         match self.site_role(&q.subject).filter(|_| open) {
             Some(SiteRole::Editor) => {
-                let way = "open".to_owned();
+                let way = ("open".to_owned(), root);
                 routes.insert(self.route(q, way, Some(role), (None, None), full));
             }
             Some(SiteRole::Viewer) => {
                 let least = self.table("viewer").get(&q.permission).copied().min(full);
-                let way = "open as viewer".to_owned();
+                let way = ("open as viewer".to_owned(), root);
                 routes.insert(self.route(q, way, Some(role), (None, None), least));
             }
             Some(SiteRole::Guest) | None => {}
@@ -81,7 +79,8 @@ impl Model {
         if self.is_administrator(&q.subject) {
             let held = crate::oracle::ADMINISTRATORS_HOLD.contains(&q.permission.as_str());
             let reach = held.then_some(Reach::Any);
-            routes.insert(self.route(q, "administrator".to_owned(), None, (None, None), reach));
+            let way = ("administrator".to_owned(), q.portfolio.as_str());
+            routes.insert(self.route(q, way, None, (None, None), reach));
         }
         routes
     }
@@ -89,7 +88,7 @@ impl Model {
     fn route(
         &self,
         q: &Question,
-        way: String,
+        (way, of): (String, &str),
         role: Option<&String>,
         (start, expire): (Option<i64>, Option<i64>),
         reach: Option<Reach>,
@@ -110,7 +109,8 @@ impl Model {
         } else {
             "Ended"
         };
-        Route { way, role: role.cloned(), start, expire, reach, effect: effect.to_owned() }
+        let of = (of != q.portfolio).then(|| of.to_owned());
+        Route { way, role: role.cloned(), start, expire, reach, effect: effect.to_owned(), of }
     }
 
     fn bars(&self, q: &Question) -> bool {
@@ -158,10 +158,13 @@ impl Model {
             Why::SubjectUnknown => q.subject.kind() == "user",
             _ => false,
         };
-        let archived = self.portfolio(&q.portfolio).is_some_and(|portfolio| portfolio.archived);
-        if self.bars(q) || !helps || roles.is_empty() || archived {
+        // It is given where the settings are, and helps where the question is about.
+        let Some(root) = self.root(&q.portfolio) else { return Vec::new() };
+        let halted = self.is_halted(q);
+        if self.bars(q) || !helps || roles.is_empty() || root.archived || halted {
             return Vec::new();
         }
+        let q = &Question { portfolio: root.id.clone(), ..q.clone() };
         let giver = |subject: &Subject| {
             let ask = |permission: &str| Question {
                 subject: subject.clone(),
@@ -215,7 +218,7 @@ impl Model {
         portfolio: &str,
         at: i64,
     ) -> Option<&'static str> {
-        let found = self.portfolio(portfolio)?;
+        let found = self.unlinked(portfolio)?;
         let Some(subject) = subject else { return Some("Administered") };
         if !self.may_list(subject, portfolio, at) {
             return None;
@@ -245,12 +248,13 @@ impl Model {
         };
         let mut portfolios: Vec<&Portfolio> = self.portfolios.iter().collect();
         portfolios.sort_by_key(|portfolio| &portfolio.id);
-        let rows = portfolios.into_iter().filter_map(|p| self.row(subject, p, at));
+        let rows = portfolios.into_iter().filter_map(|p| self.row(subject, &p.id, at));
         rows.filter(is_shown).collect()
     }
 
-    fn row(&self, subject: Option<&Subject>, portfolio: &Portfolio, at: i64) -> Option<Row> {
-        let view = self.view(subject, &portfolio.id, at)?;
+    fn row(&self, subject: Option<&Subject>, portfolio: &str, at: i64) -> Option<Row> {
+        let view = self.view(subject, portfolio, at)?;
+        let portfolio = &self.unlinked(portfolio)?;
         let mut roles = BTreeSet::new();
         let mut managers = BTreeSet::new();
         for grant in portfolio.grants.iter().filter(|grant| in_force(grant, at)) {
@@ -304,7 +308,8 @@ impl Model {
                 && self.is_active_user(&grant.subject)
         };
         let in_use = self.portfolios.iter().filter(|p| !p.archived);
-        let unmanaged = in_use.filter(|p| !p.grants.iter().any(lasts));
+        let unmanaged =
+            in_use.filter(|p| !self.grants_on(&p.id).iter().any(|(_, grant)| lasts(grant)));
         let ids: BTreeSet<String> = unmanaged.map(|p| p.id.clone()).collect();
         ids.into_iter().collect()
     }

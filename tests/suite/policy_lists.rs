@@ -7,7 +7,7 @@ use portcullis::domain::page::Page;
 use portcullis::domain::role::Reach;
 use portcullis::domain::{PortfolioId, Subject, Timestamp};
 use portcullis::policy::{self, Excerpt, Explanation, Global, Query, RouteEffect, Snapshot, View};
-use portcullis::policy::{PortfolioRow, Way, Whom};
+use portcullis::policy::{Origin, PortfolioRow, Way, Whom};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -17,7 +17,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::oracle::{Model, Question, Why};
 use crate::oracle_lists::{Route, Row};
-use crate::policy_properties::{changes, compile, config, decide, strange_world};
+use crate::policy_properties::{any_world, changes, compile, config, decide, strange_world};
 use crate::worlds::{PORTFOLIOS, administered_world, question, subjects};
 
 const VIEWS: [Option<View>; 4] =
@@ -68,6 +68,11 @@ fn plain_route(route: &policy::ExplainedRoute) -> Route {
         expire: route.expire_time.map(|at| at.0),
         reach: route.reach,
         effect: format!("{:?}", route.effect),
+        of: match &route.origin {
+            Origin::Itself => None,
+            Origin::Linked(id) => Some(id.to_string()),
+            Origin::Untold => panic!("everything is told"),
+        },
     }
 }
 
@@ -207,7 +212,7 @@ proptest! {
 
     #[test]
     fn acc_8_explanations_are_the_decision_and_the_oracles_routes(
-        model in prop_oneof![administered_world(), strange_world()],
+        model in any_world(),
         questions in vec(question(), 20),
         most in 0..4usize,
     ) {
@@ -219,6 +224,10 @@ proptest! {
             let Some(explanation) = explanation else { continue };
             agree_with_its_routes(&explanation, q);
             agree_on_chains(&model, &explanation, q);
+            let above = model.chain(&q.portfolio).into_iter().skip(1).map(|p| p.id.as_str());
+            let links = explanation.links.iter().flatten().map(PortfolioId::as_str);
+            // What is linked to, but not there, is named all the same.
+            prop_assert!(links.take(above.clone().count()).eq(above), "{:?}", q);
             let routes: BTreeSet<Route> = explanation.routes.iter().map(plain_route).collect();
             prop_assert_eq!(routes, model.explained(q), "{:?}", q);
             let roles: Vec<String> =
@@ -243,7 +252,7 @@ proptest! {
 
     #[test]
     fn acc_9_portfolios_and_subjects_are_those_that_the_check_allows(
-        model in prop_oneof![administered_world(), strange_world()],
+        model in any_world(),
         questions in vec(question(), 12),
         size in 1..4usize,
     ) {
@@ -253,14 +262,14 @@ proptest! {
             let on = |id: &&str| {
                 model.allows(&Question { portfolio: (**id).to_owned(), ..q.clone() })
             };
-            let expected: Vec<&str> = PORTFOLIOS.iter().copied().filter(on).collect();
+            let ids: BTreeSet<&str> = model.portfolios.iter().map(|p| p.id.as_str()).collect();
+            let expected: Vec<&str> = ids.into_iter().filter(on).collect();
             prop_assert_eq!(accessible(&global, &snapshot, &q, size), expected, "{:?}", q);
             let mut allowed = subjects();
             allowed.retain(|who| model.allows(&Question { subject: who.clone(), ..q.clone() }));
             allowed.sort();
             let named = |who: &&Subject| {
-                let mut on = model.portfolios.iter().filter(|p| p.id == q.portfolio);
-                on.any(|p| p.grants.iter().any(|grant| grant.subject == **who))
+                model.grants_on(&q.portfolio).iter().any(|(_, grant)| grant.subject == **who)
             };
             let granted: Vec<Subject> = allowed.iter().filter(named).cloned().collect();
             prop_assert_eq!(with(&global, &snapshot, &q, Whom::Granted, size), granted);
@@ -271,7 +280,7 @@ proptest! {
 
     #[test]
     fn vis_10_mem_6_rows_and_unmanaged_portfolios_are_the_oracles(
-        model in prop_oneof![administered_world(), strange_world()],
+        model in any_world(),
         who in vec(option::weighted(0.8, select(subjects())), 8),
         at in 88..112i64,
     ) {
@@ -294,13 +303,14 @@ proptest! {
 
     #[test]
     fn a_world_changed_into_another_lists_and_explains_like_that_one_compiled_anew(
-        from in prop_oneof![administered_world(), strange_world()],
-        to in prop_oneof![administered_world(), strange_world()],
+        from in any_world(),
+        to in any_world(),
         gone in vec(any::<bool>(), 3),
         questions in vec(question(), 12),
     ) {
         let mut to = to;
-        to.portfolios.retain(|p| !gone[PORTFOLIOS.iter().position(|id| *id == p.id).unwrap()]);
+        let is_gone = |id: &str| PORTFOLIOS.iter().zip(&gone).any(|(p, gone)| *gone && *p == id);
+        to.portfolios.retain(|p| !is_gone(&p.id));
         let (global, snapshot) = compile(&from);
         let (of_all, of_organization) = changes(from.facts(), to.facts());
         let global = global.apply(of_all);
@@ -326,7 +336,7 @@ proptest! {
 
     #[test]
     fn acc_9_effective_permissions_are_those_that_the_check_allows(
-        model in prop_oneof![administered_world(), strange_world()],
+        model in any_world(),
         questions in vec(question(), 2),
     ) {
         let (global, snapshot) = compile(&model);

@@ -10,13 +10,16 @@ use portcullis::domain::role::Reach;
 use portcullis::domain::{Subject, Timestamp};
 use portcullis::policy::{self, Global, Holdings, Query, Route, Snapshot};
 use proptest::collection::vec;
+use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use crate::oracle::{Grant, Model, Question, Role, in_force};
-use crate::worlds::{PORTFOLIOS, administered_world, operation, question, subjects};
+use crate::worlds::{
+    PORTFOLIOS, administered_world, linked, linked_world, operation, question, relinking, subjects,
+};
 
 /// A world with what a write would refuse but a decision must survive: roles of any table, grants
 /// of roles that nobody has defined, to subjects that nobody knows, a group in itself, and an
@@ -54,6 +57,16 @@ pub fn strange_world() -> impl Strategy<Value = Model> {
             model
         },
     )
+}
+
+pub fn any_world() -> impl Strategy<Value = Model> {
+    prop_oneof![administered_world(), linked_world(), strange_world(), strangely_linked_world()]
+}
+
+/// A strange world with links that lead anywhere: in circles, too far, to what is not there.
+fn strangely_linked_world() -> impl Strategy<Value = Model> {
+    let links = vec((option::of(0..6usize), option::of(0..4usize), 0..17usize), 3);
+    (strange_world(), links).prop_map(|(model, links)| linked(model, links))
 }
 
 pub fn compile(model: &Model) -> (Global, Snapshot) {
@@ -205,7 +218,7 @@ proptest! {
 
     #[test]
     fn acc_2_acc_3_acc_4_acc_10_every_decision_is_the_oracles(
-        model in prop_oneof![administered_world(), strange_world()],
+        model in any_world(),
         questions in vec(question(), 30),
     ) {
         let (global, snapshot) = compile(&model);
@@ -216,7 +229,7 @@ proptest! {
 
     #[test]
     fn vis_2_rol_7_dir_8_lists_holdings_and_routes_are_the_oracles(
-        model in prop_oneof![administered_world(), strange_world()],
+        model in any_world(),
         questions in vec(question(), 12),
     ) {
         let (global, snapshot) = compile(&model);
@@ -227,8 +240,8 @@ proptest! {
 
     #[test]
     fn changes_applied_one_by_one_decide_like_everything_compiled_anew(
-        model in prop_oneof![administered_world(), strange_world()],
-        operations in vec(operation(), 1..12),
+        model in any_world(),
+        operations in vec(prop_oneof![3 => operation(), 2 => relinking()], 1..12),
         questions in vec(question(), 30),
     ) {
         let mut model = model;
@@ -254,6 +267,34 @@ proptest! {
         }
         // Whoever still holds the first snapshot sees nothing of all that.
         prop_assert_eq!(answers(&first_global, &first), first_answers);
+    }
+
+    /// Unlinked with a copy of what is in force, a portfolio and everything linked to it decide as
+    /// before: for the oracle as for us.
+    #[test]
+    fn inh_4_nobody_gains_or_loses_by_unlinking(
+        model in linked_world(),
+        which in any::<proptest::sample::Index>(),
+        questions in vec(question(), 40),
+    ) {
+        let (global, snapshot) = compile(&model);
+        let linked: Vec<&str> =
+            model.portfolios.iter().filter(|p| p.link.is_some()).map(|p| p.id.as_str()).collect();
+        prop_assume!(!linked.is_empty());
+        let id = *which.get(&linked);
+        let mut copied = model.clone();
+        let copy = model.unlinked(id).unwrap();
+        for portfolio in copied.portfolios.iter_mut().filter(|p| p.id == id) {
+            *portfolio = copy.clone();
+        }
+        let (_, of_organization) = changes(model.facts(), copied.facts());
+        let unlinked = snapshot.apply(of_organization, &global);
+        for q in &questions {
+            prop_assert_eq!(copied.check(q), model.check(q), "the oracle: {:?}", q);
+            prop_assert_eq!(decide(&global, &unlinked, q), decide(&global, &snapshot, q));
+            let listed = |of| policy::may_list(&global, of, &q.subject, &q.portfolio, Timestamp(q.at));
+            prop_assert_eq!(listed(&unlinked), listed(&snapshot));
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ const WITHOUT_INDEX: &[(&str, &str)] = &[
         "portfolios (organization, organization_access_role)",
         "rows of roles are never removed; portfolios_by_access_role finds those that are there",
     ),
+    ("portfolios (parent)", "rows stay; those in a portfolio are found by portfolios_by_parent"),
     ("grants (organization, role)", "as above; grants in force are found by grants_by_role"),
 ];
 

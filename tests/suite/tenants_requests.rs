@@ -162,7 +162,7 @@ impl Maker<'_> {
             | (_, "organization" | "home_organization" | "partner_organizations") => {
                 self.organization()
             }
-            ("Portfolio", "id") | (_, "portfolio") => self.id('p'),
+            ("Portfolio", "id") | (_, "portfolio" | "parent" | "settings_of") => self.id('p'),
             ("User", "id") | (_, "user" | "owner" | "new_owner" | "administrators") => self.id('u'),
             ("Group", "id") | (_, "group") => self.id('g'),
             (_, "privacy_request") => self.id('r'),

@@ -229,6 +229,9 @@ impl Stage {
                 self.set_role(role).await;
                 true
             }
+            Operation::SetLink { .. } | Operation::SetOwner { .. } => {
+                panic!("these worlds have no links")
+            }
         }
     }
 

@@ -105,6 +105,51 @@ pub fn administered_world() -> impl Strategy<Value = Model> {
     })
 }
 
+/// A world in which portfolios have owners, and some are linked to others: a forest, as deep as it
+/// may be.
+pub fn linked_world() -> impl Strategy<Value = Model> {
+    let length = prop_oneof![3 => Just(0), 1 => 0..8usize];
+    let links = vec((option::of(0..6usize), option::weighted(0.8, 0..3usize), length), 3);
+    (administered_world(), links).prop_map(|(model, links)| {
+        let up = |(n, (owner, to, length)): (usize, (Option<usize>, Option<usize>, usize))| {
+            (owner, to.filter(|to| *to > n), length)
+        };
+        linked(model, links.into_iter().enumerate().map(up).collect())
+    })
+}
+
+/// Gives portfolios owners, and links them to others by a number of portfolios between, each of
+/// which has an owner and suspended settings of its own.
+pub fn linked(mut model: Model, links: Vec<(Option<usize>, Option<usize>, usize)>) -> Model {
+    for (n, (owner, to, length)) in links.into_iter().enumerate() {
+        let id = |place: usize| if place == 0 { format!("p{n}") } else { format!("p{n}-{place}") };
+        let Some(portfolio) = model.portfolios.iter().position(|p| p.id == id(0)) else { continue };
+        model.portfolios[portfolio].owner = owner.map(|owner| format!("u{owner}"));
+        let Some(to) = to else { continue };
+        let next = |place: usize| if place == length { format!("p{to}") } else { id(place + 1) };
+        let alike = model.portfolios[portfolio].clone();
+        model.portfolios[portfolio].link = Some(next(0));
+        model.portfolios.extend((1..=length).map(|place| Portfolio {
+            id: id(place),
+            owner: (place % 3 == 1).then(|| format!("u{}", (n + place) % 6)),
+            link: Some(next(place)),
+            ..alike.clone()
+        }));
+    }
+    model
+}
+
+/// A change of a link or of an owner.
+pub fn relinking() -> impl Strategy<Value = Operation> {
+    let on = || select(PORTFOLIOS.to_vec()).prop_map(str::to_owned);
+    let to = option::weighted(0.7, on());
+    let owner = option::weighted(0.8, (0..6usize).prop_map(|n| format!("u{n}")));
+    prop_oneof![
+        2 => (on(), to).prop_map(|(portfolio, link)| Operation::SetLink { portfolio, link }),
+        1 => (on(), owner).prop_map(|(portfolio, owner)| Operation::SetOwner { portfolio, owner }),
+    ]
+}
+
 /// Group `n` may contain only groups with a higher number: no cycle, chains and diamonds galore.
 fn nested_group((n, (inner, people)): (usize, (Vec<bool>, Vec<Subject>))) -> Group {
     let mut members: Vec<Subject> = Vec::new();
@@ -154,6 +199,8 @@ fn portfolio() -> impl Strategy<Value = Portfolio> {
             visibility,
             organization_access_role,
             archived,
+            link: None,
+            owner: None,
             grants,
         },
     )

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::change::{Change, Terms, visibility_text};
 use super::differences::Differences;
+use super::links;
 use crate::cli::text;
 use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client, reason_name};
@@ -85,6 +86,9 @@ async fn make(client: &Client, batch: &[Change]) -> Result<Acted, CallError> {
         }
         Change::CreatePortfolio { .. }
         | Change::UpdatePortfolio(..)
+        | Change::MovePortfolio { .. }
+        | Change::LinkSettings(_)
+        | Change::UnlinkSettings(_)
         | Change::DeletePortfolio { .. }
         | Change::UpdateSettings(..)
         | Change::UpdateMember { .. }
@@ -220,6 +224,9 @@ async fn on_portfolio(
             let request =
                 v1::DeletePortfolioRequest { request_id, portfolio, confirm_portfolio, etag };
             client.delete_portfolio(request).await?;
+        }
+        Change::MovePortfolio { .. } | Change::LinkSettings(_) | Change::UnlinkSettings(_) => {
+            links::act(client, change, request_id).await?;
         }
         Change::UpdateSettings(settings, was) => {
             let request = settings_request(settings, was);

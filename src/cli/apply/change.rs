@@ -67,6 +67,15 @@ pub(super) enum Change {
         portfolio: String,
         etag: String,
     },
+    MovePortfolio {
+        portfolio: String,
+        parent: String,
+        /// Whether it is linked there.
+        link: bool,
+        was: Differences,
+    },
+    LinkSettings(String),
+    UnlinkSettings(String),
     UpdateSettings(v1::AccessSettings, Differences),
     AddMember {
         portfolio: String,
@@ -150,8 +159,11 @@ impl Change {
             Self::AddGroupMember { .. } | Self::RemoveGroupMember { .. } => Kind::GroupMember,
             Self::CreatePortfolio { .. }
             | Self::UpdatePortfolio(..)
+            | Self::MovePortfolio { .. }
             | Self::DeletePortfolio { .. } => Kind::Portfolio,
-            Self::UpdateSettings(..) => Kind::AccessSettings,
+            Self::LinkSettings(_) | Self::UnlinkSettings(_) | Self::UpdateSettings(..) => {
+                Kind::AccessSettings
+            }
             Self::AddMember { .. } | Self::UpdateMember { .. } | Self::RemoveMember { .. } => {
                 Kind::Grant
             }
@@ -193,6 +205,9 @@ impl Change {
             | Self::DeactivateServiceAccount { .. }
             | Self::UpdateGroup(..)
             | Self::UpdatePortfolio(..)
+            | Self::MovePortfolio { .. }
+            | Self::LinkSettings(_)
+            | Self::UnlinkSettings(_)
             | Self::UpdateSettings(..)
             | Self::UpdateMember { .. }
             | Self::SetFunctionCeiling { was: Some(_), .. } => Action::Change,
@@ -206,6 +221,7 @@ impl Change {
     ///   gives when it gives them no more (ROL-7); they go when nothing uses them (ROL-6);
     /// - groups leave groups before others enter, for the way back would be a cycle (DIR-4);
     /// - managers come before others stop being one (MEM-6);
+    /// - settings are linked once those are there that they are linked to (INH-5);
     /// - those who are to be deactivated get their grants first (MEM-2).
     pub fn rank(&self) -> u8 {
         match self {
@@ -224,17 +240,20 @@ impl Change {
             Self::SetFunctionCeiling { .. } => 12,
             Self::CreatePortfolio { .. } => 13,
             Self::UpdatePortfolio(..) => 14,
-            Self::UpdateSettings(..) => 15,
-            Self::UpdateRole(..) => 16,
-            Self::AddMember { .. } => 17,
-            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 18,
-            Self::UpdateMember { .. } => 19,
-            Self::RemoveMember { .. } => 20,
-            Self::RemoveGroupMember { .. } => 21,
-            Self::DeleteGroup(_) => 22,
-            Self::DeletePortfolio { .. } => 23,
-            Self::DeleteFunctionCeiling(_) => 24,
-            Self::DeleteRole { .. } => 25,
+            Self::MovePortfolio { .. } => 15,
+            Self::UnlinkSettings(_) => 16,
+            Self::UpdateSettings(..) => 17,
+            Self::UpdateRole(..) => 18,
+            Self::AddMember { .. } => 19,
+            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 20,
+            Self::UpdateMember { .. } => 21,
+            Self::RemoveMember { .. } => 22,
+            Self::LinkSettings(_) => 23,
+            Self::RemoveGroupMember { .. } => 24,
+            Self::DeleteGroup(_) => 25,
+            Self::DeletePortfolio { .. } => 26,
+            Self::DeleteFunctionCeiling(_) => 27,
+            Self::DeleteRole { .. } => 28,
             // One has a limited number of them: the old ones make room for the new.
             Self::RemoveAffiliation(_) => 26,
             Self::AddAffiliation(_) => 27,
@@ -345,10 +364,22 @@ impl fmt::Display for Change {
                 write!(f, "portfolio {}", portfolio.id)?;
                 let visibility = portfolio.visibility.map(visibility_text);
                 visibility.iter().try_for_each(|text| write!(f, ", {text}"))?;
-                write!(f, ", owner {}", portfolio.owner)
+                write!(f, ", owner {}", portfolio.owner)?;
+                match (portfolio.parent.as_str(), portfolio.linked) {
+                    ("", _) => Ok(()),
+                    (parent, false) => write!(f, ", below {parent}"),
+                    (parent, true) => write!(f, ", linked to {parent}"),
+                }
             }
             Self::UpdatePortfolio(portfolio, was) => {
                 write!(f, "portfolio {}: {was}", portfolio.id)
+            }
+            Self::MovePortfolio { portfolio, link, was, .. } => {
+                write!(f, "portfolio {portfolio}: {was}{}", if *link { ", linked" } else { "" })
+            }
+            Self::LinkSettings(portfolio) => write!(f, "portfolio {portfolio}: linked"),
+            Self::UnlinkSettings(portfolio) => {
+                write!(f, "portfolio {portfolio}: no longer linked")
             }
             Self::DeletePortfolio { portfolio, .. } => {
                 write!(f, "portfolio {portfolio}, for good")
@@ -435,7 +466,7 @@ fn ceiling_text(ceiling: &v1::FunctionCeiling) -> String {
 }
 
 /// A visibility as files write it.
-pub(super) fn visibility_text(visibility: i32) -> &'static str {
+pub(crate) fn visibility_text(visibility: i32) -> &'static str {
     match v1::Visibility::try_from(visibility) {
         Ok(v1::Visibility::Private) => "private",
         Ok(v1::Visibility::Restricted) => "restricted",

@@ -152,10 +152,13 @@ pub(crate) struct Portfolio {
     #[serde(default, deserialize_with = "text::parsed_option")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<UserId>,
-    #[serde(default, rename = "parent", deserialize_with = "later::parent", skip_serializing)]
-    pub _parent: (),
-    #[serde(default, rename = "linked", deserialize_with = "later::linked", skip_serializing)]
-    pub _linked: (),
+    /// The portfolio that it is directly below.
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<PortfolioId>,
+    /// Whether its access settings are those of its parent (INH-1): then it has none here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub linked: Option<bool>,
     #[serde(default)]
     pub grants: Vec<Grant>,
 }
@@ -188,26 +191,7 @@ pub(crate) struct FunctionCeiling {
     pub role: RoleKey,
 }
 
-/// Keys of the format that this version cannot honour: refused, never ignored.
-mod later {
-    use super::{Deserializer, File};
-
-    macro_rules! refuse {
-        ($($key:ident)*) => {
-            $(pub(super) fn $key<'de, D: Deserializer<'de>>(_: D) -> Result<(), D::Error> {
-                Err(File::later(stringify!($key)))
-            })*
-        };
-    }
-
-    refuse! { parent linked }
-}
-
 impl File {
-    fn later<E: serde::de::Error>(key: &str) -> E {
-        E::custom(format_args!("`{key}` is not supported yet; leave the key out"))
-    }
-
     /// The users that the file lists.
     pub fn users(&self) -> &[User] {
         self.users.as_deref().unwrap_or_default()
@@ -381,18 +365,5 @@ portfolios:
         let error = refused("a.yaml", "organization: [");
         assert!(error.place.is_some(), "{error}");
         assert!(refused("a.yaml", "").message.contains("organization"));
-    }
-
-    #[test]
-    fn keys_of_later_versions_are_refused_not_ignored() {
-        let cases = [
-            ("owner: ann", "owner: ann\n    parent: zeus", "`parent` is not supported yet"),
-            ("owner: ann", "owner: ann\n    linked: true", "`linked` is not supported yet"),
-        ];
-        for (right, with, message) in cases {
-            let error = refused("a.yaml", &YAML.replace(right, with));
-            assert!(error.message.contains(message), "{error}");
-            assert!(error.place.is_some(), "{error}");
-        }
     }
 }

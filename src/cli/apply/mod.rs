@@ -20,12 +20,13 @@ use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client};
 
 mod act;
-mod change;
+pub(super) mod change;
 mod differences;
 mod directory;
 pub(super) mod file;
 mod functions;
 mod grants;
+mod links;
 mod plan;
 mod present;
 mod prune;

@@ -8,6 +8,7 @@ use super::directory;
 use super::file::{File, Portfolio};
 use super::functions;
 use super::grants;
+use super::links;
 use super::present::{Present, PresentPortfolio};
 use super::roles;
 use crate::domain::access_settings::Visibility;
@@ -51,7 +52,8 @@ pub(super) fn diff(file: &File, present: &Present, owner: OwnerIs, now: Timestam
     for entry in file.groups() {
         directory::group(entry, file, present, &mut plan);
     }
-    for entry in file.portfolios() {
+    for entry in links::parents_first(file) {
+        let planned = plan.changes.len();
         match present.portfolios.get(entry.id.as_str()) {
             Some(found) => {
                 let waiting = found.pending.as_ref().filter(|_| present.asks);
@@ -61,6 +63,9 @@ pub(super) fn diff(file: &File, present: &Present, owner: OwnerIs, now: Timestam
         }
         let found = present.portfolios.get(entry.id.as_str());
         grants::grants(entry, found, now, &mut plan);
+        if links::stays_linked(entry, found) {
+            links::refuse_settings(entry, planned, &mut plan);
+        }
     }
     functions::ceilings(file, present, &mut plan);
     plan.sort();
@@ -118,6 +123,8 @@ fn new_portfolio(entry: &Portfolio, file: &File, owner: OwnerIs, plan: &mut Plan
             r#type: entry.portfolio_type.clone().unwrap_or_default(),
             owner: entry.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
             visibility: entry.visibility.map(|v| visibility_message(v) as i32),
+            parent: entry.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+            linked: entry.linked == Some(true),
             id,
             ..v1::Portfolio::default()
         },
@@ -150,6 +157,7 @@ fn changed_portfolio(
         };
         plan.changes.push(Change::UpdatePortfolio(changed, was));
     }
+    links::place(entry, found, plan);
     changed_settings(entry, settings, waiting, plan);
 }
 

@@ -262,8 +262,12 @@ async fn read_members(
     let mut found = futures::stream::iter(calls).buffer_unordered(CONCURRENCY);
     while let Some(member) = found.try_next().await? {
         bar.inc(1);
-        let Some((id, subject, member)) = member else { continue };
+        let Some((id, subject, mut member)) = member else { continue };
         if let Some(portfolio) = portfolios.get_mut(&id) {
+            if portfolio.portfolio.linked {
+                // The copy that it is left with when it is unlinked has another.
+                member.etag.clear();
+            }
             portfolio.members.insert(subject, member);
         }
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::change::{Action, Change};
 use super::directory::set_administrators;
-use super::file::File;
+use super::file::{File, Portfolio};
 use super::functions::{prune_affiliations, prune_ceilings};
 use super::plan::Plan;
 use crate::cli::inventory::{HeldPortfolio, Inventory};
@@ -124,19 +124,21 @@ fn portfolios(file: &File, inventory: &Inventory, plan: &mut Plan) {
     if file.portfolios.is_none() {
         return;
     }
-    let described: BTreeMap<&str, BTreeSet<&Subject>> = file
-        .portfolios()
-        .iter()
-        .map(|entry| (entry.id.as_str(), entry.grants.iter().map(|grant| &grant.subject).collect()))
-        .collect();
+    let described: BTreeMap<&str, &Portfolio> =
+        file.portfolios().iter().map(|entry| (entry.id.as_str(), entry)).collect();
     for held in &inventory.portfolios {
-        let id = &held.portfolio.id;
-        let Some(wanted) = described.get(id.as_str()) else {
+        let (id, is_linked) = (&held.portfolio.id, held.portfolio.linked);
+        let Some(entry) = described.get(id.as_str()) else {
             // Without an etag: its id alone was decided about.
             let (portfolio, etag) = (id.clone(), String::new());
             plan.changes.push(Change::DeletePortfolio { portfolio, etag });
             continue;
         };
+        if entry.linked.unwrap_or(is_linked) {
+            // Its members are another's.
+            continue;
+        }
+        let wanted: BTreeSet<&Subject> = entry.grants.iter().map(|grant| &grant.subject).collect();
         for (subject, member) in &held.members {
             if !wanted.contains(subject)
                 && !HeldPortfolio::grants(member).any(|grant| grant.ownership)
@@ -148,7 +150,8 @@ fn portfolios(file: &File, inventory: &Inventory, plan: &mut Plan) {
                     portfolio: id.clone(),
                     subject: subject.clone(),
                     roles: roles.join(" and "),
-                    etag: member.etag.clone(),
+                    // The copy that it is left with when it is unlinked has another.
+                    etag: if is_linked { String::new() } else { member.etag.clone() },
                 });
             }
         }

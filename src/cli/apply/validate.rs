@@ -5,6 +5,7 @@ use std::fmt::Display;
 use std::hash::Hash;
 
 use super::file::{File, FunctionCeiling, Grant, Group, Portfolio};
+use super::links;
 use crate::domain::directory::MAX_GROUP_DEPTH;
 use crate::domain::role::MANAGER;
 use crate::domain::{Subject, UserId};
@@ -37,6 +38,7 @@ pub(super) fn validate(file: &File) -> Result<(), String> {
     for (index, portfolio) in file.portfolios().iter().enumerate() {
         self::portfolio(&format!("portfolios[{index}]"), portfolio, &mut problems);
     }
+    parents(file.portfolios(), &mut problems);
     function_ceilings(file, &mut problems);
     problems.told()
 }
@@ -152,6 +154,31 @@ fn portfolio(path: &str, portfolio: &Portfolio, problems: &mut Problems) {
     }
 }
 
+/// Refuses portfolios below themselves (INH-1), and settings of what has its parent's.
+fn parents(portfolios: &[Portfolio], problems: &mut Problems) {
+    if let Some(cycle) = links::cycle(portfolios) {
+        let cycle: Vec<_> = cycle.iter().map(|id| id.as_str()).collect();
+        problems.add("portfolios", &format!("one is below itself: {}", cycle.join(" > ")));
+    }
+    let linked = portfolios.iter().enumerate().filter(|(_, entry)| entry.linked == Some(true));
+    for (index, entry) in linked {
+        let path = format!("portfolios[{index}]");
+        if entry.parent.is_none() {
+            problems.add(&format!("{path}.linked"), "needs a `parent` beside it");
+        }
+        let text = "is that of the parent while `linked` is true; leave it out";
+        if entry.visibility.is_some() {
+            problems.add(&format!("{path}.visibility"), text);
+        }
+        if entry.organization_access_role.is_some() {
+            problems.add(&format!("{path}.organization_access_role"), text);
+        }
+        if let Some(place) = entry.grants.iter().position(|grant| !is_owner(entry, grant)) {
+            problems.add(&format!("{path}.grants[{place}]"), text);
+        }
+    }
+}
+
 fn function_ceilings(file: &File, problems: &mut Problems) {
     let entries = file.function_ceilings();
     let key = |entry: &FunctionCeiling| format!("{} {}", entry.function, entry.portfolio_type);
@@ -258,6 +285,30 @@ mod tests {
         let grants =
             "grants: [{subject: 'user:a', role: viewer}, {subject: 'user:a', role: manager}]";
         assert!(portfolio(grants).starts_with("`portfolios[0].grants[1].subject`: `user:a`"));
+    }
+
+    #[test]
+    fn inh_1_a_cycle_is_named_and_what_is_linked_has_no_settings() {
+        let told = mistakes(
+            "portfolios: [{id: a, parent: b}, {id: b, parent: c}, {id: c, parent: a}, \
+             {id: d, parent: b}]",
+        );
+        assert_eq!(told, "`portfolios`: one is below itself: a > b > c > a");
+        assert_eq!(mistakes("portfolios: [{id: a, parent: b}, {id: b, parent: c}]"), "");
+        assert_eq!(portfolio("parent: p"), "`portfolios`: one is below itself: p > p");
+        assert_eq!(portfolio("linked: true"), "`portfolios[0].linked`: needs a `parent` beside it");
+        assert_eq!(portfolio("linked: false, visibility: open"), "");
+        let told = portfolio(
+            "parent: q, linked: true, visibility: open, organization_access_role: viewer, \
+             grants: [{subject: 'user:ann', role: manager}, {subject: 'user:a', role: viewer}]",
+        );
+        assert!(told.starts_with("3 mistakes\n"), "{told}");
+        for path in ["visibility", "organization_access_role", "grants[1]"] {
+            assert!(
+                told.contains(&format!("`portfolios[0].{path}`: is that of the parent")),
+                "{told}"
+            );
+        }
     }
 
     #[test]

@@ -12,8 +12,10 @@ use super::*;
 use crate::domain::PortfolioId;
 use crate::domain::fact::{FactsPart, MembershipFact, StandingFact};
 use crate::domain::page::Page;
+use crate::domain::portfolio::MOST_LINKS;
 use crate::policy::apply::reachable;
 use crate::policy::party::Who;
+use crate::policy::portfolio::{NOWHERE, Settings};
 use crate::policy::snapshot::{Ordered, Shelf};
 
 const GROUPS: [&str; 5] = ["g0", "g1", "g2", "g3", "g4"];
@@ -43,12 +45,15 @@ fn subject_fact() -> impl Strategy<Value = SubjectFact> {
     )
 }
 
-/// Twelve portfolios, of which each world has some.
+/// Twelve portfolios, of which each world has some. Links lead to any of them, there or not, in
+/// circles too.
 fn portfolio_fact() -> impl Strategy<Value = PortfolioFact> {
     let visibility = select(vec![Visibility::Private, Visibility::Restricted, Visibility::Open]);
     let instant = || option::of((NOW - 2..NOW + 2).prop_map(Timestamp));
     let grants = vec((who(), select(ROLES.to_vec()), instant(), instant()), 0..4);
-    (0..12, visibility, select(ROLES.to_vec()), grants).prop_map(|(n, visibility, role, grants)| {
+    let link = option::of(0..12);
+    let all = (0..12, visibility, select(ROLES.to_vec()), grants, link);
+    all.prop_map(|(n, visibility, role, grants, link)| {
         let grant = |(subject, role, start_time, expire_time): (_, &str, _, _)| GrantFact {
             subject,
             role: role.parse().unwrap(),
@@ -57,6 +62,7 @@ fn portfolio_fact() -> impl Strategy<Value = PortfolioFact> {
         };
         PortfolioFact {
             id: format!("p{n}").parse().unwrap(),
+            link: link.map(|n| format!("p{n}").parse().unwrap()),
             ..portfolio(visibility, role, grants.into_iter().map(grant).collect())
         }
     })
@@ -173,10 +179,13 @@ fn recount(snapshot: &Snapshot) {
     for (id, number) in &snapshot.order {
         let portfolio = snapshot.portfolio_of(*number).unwrap();
         assert_eq!(snapshot.portfolio_names.key(*number), Some(id));
-        if let Some(shelf) = Shelf::of(portfolio) {
+        let root = snapshot.root(*number).and_then(|root| snapshot.portfolio_of(root));
+        if let Some(shelf) = root.and_then(|root| Shelf::of(root.settings)) {
             shelves.entry(shelf).or_default().insert(id.clone(), *number);
         }
+        assert!(root.is_some() || matches!(portfolio.settings, Settings::Linked { .. }));
     }
+    recount_links(snapshot);
     assert_eq!(snapshot.order.len(), snapshot.portfolios.iter().flatten().count());
     assert_eq!(
         snapshot.shelves.iter().map(|(k, v)| (*k, v.clone())).collect::<BTreeMap<_, _>>(),
@@ -187,6 +196,33 @@ fn recount(snapshot: &Snapshot) {
     });
     let administrators: Vec<u32> = administrators.filter_map(Who::as_person).collect();
     assert_eq!(snapshot.administrators.iter().copied().collect::<Vec<_>>(), administrators);
+}
+
+/// The roots, the owners and the followers, found out anew from the links alone.
+fn recount_links(snapshot: &Snapshot) {
+    let mut followers: BTreeMap<u32, Ordered> = BTreeMap::new();
+    for (id, number) in &snapshot.order {
+        let portfolio = snapshot.portfolio_of(*number).unwrap();
+        let link = snapshot.links.get(number);
+        let Settings::Linked { root } = portfolio.settings else {
+            assert_eq!(link, None);
+            continue;
+        };
+        let (mut owners, mut at, mut links) = (Vec::new(), *number, 0);
+        while let Some(link) = snapshot.links.get(&at).filter(|_| links <= MOST_LINKS) {
+            owners.extend(link.owner);
+            (at, links) = (link.parent, links + 1);
+        }
+        let there = links <= MOST_LINKS && snapshot.portfolio_of(at).is_some();
+        assert_eq!(root, if there { at } else { NOWHERE });
+        owners.sort_by_key(|owner| owner.subject);
+        assert_eq!(portfolio.grants().collect::<Vec<_>>(), owners);
+        followers.entry(root).or_default().insert(id.clone(), *number);
+    }
+    let linked = snapshot.links.keys().all(|number| snapshot.portfolio_of(*number).is_some());
+    assert!(linked, "a link of what is not there");
+    let kept = snapshot.followers.iter().map(|(root, them)| (*root, them.clone()));
+    assert_eq!(kept.collect::<BTreeMap<_, _>>(), followers);
 }
 
 /// What the lists of a subject say, page by page, is what the check and the row say of each.

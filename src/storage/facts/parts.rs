@@ -43,6 +43,7 @@ const GROUPS: &str = "
 // Arrays: a row for each grant costs twice the time.
 const PORTFOLIOS: &str = "
     SELECT p.id, p.visibility, p.organization_access_role, p.archived,
+           CASE WHEN p.linked THEN p.parent END AS link,
            g.kinds, g.ids, g.roles, g.starts, g.ends
     FROM portfolios AS p
     CROSS JOIN LATERAL (
@@ -51,7 +52,8 @@ const PORTFOLIOS: &str = "
                coalesce(array_agg(role), '{}') AS roles,
                coalesce(array_agg(start_time), '{}') AS starts,
                coalesce(array_agg(expire_time), '{}') AS ends
-        FROM grants WHERE portfolio = p.id AND revoke_time IS NULL) AS g
+        FROM grants
+        WHERE portfolio = p.id AND revoke_time IS NULL AND (ownership OR NOT p.linked)) AS g
     WHERE p.organization = $1 AND NOT p.deleted";
 
 #[derive(QueryableByName)]
@@ -94,6 +96,8 @@ struct PortfolioRow {
     organization_access_role: String,
     #[diesel(sql_type = Bool)]
     archived: bool,
+    #[diesel(sql_type = Nullable<Text>)]
+    link: Option<String>,
     #[diesel(sql_type = Array<Text>)]
     kinds: Vec<String>,
     #[diesel(sql_type = Array<Text>)]
@@ -226,6 +230,7 @@ impl Parts<'_> {
             visibility: Visibility::parse(&row.visibility).ok_or_else(unknown)?,
             organization_access_role: shared(&row.organization_access_role, known)?,
             archived: row.archived,
+            link: row.link.map(|link| parse("portfolios", &link)).transpose()?,
             id: parse("portfolios", &row.id)?,
         };
         self.facts += 1 + fact.grants.len();

@@ -12,7 +12,8 @@ use crate::domain::{OrganizationId, PortfolioId};
 use crate::storage::schema::{grants, portfolios};
 use crate::storage::{Error, Transaction, timestamps};
 
-type PortfolioRow = (String, String, String, bool);
+/// Id, visibility, role, whether it is archived, its parent and whether it is linked.
+type PortfolioRow = (String, String, String, bool, Option<String>, bool);
 type GrantRow = (String, String, String, String, Option<OffsetDateTime>, Option<OffsetDateTime>);
 
 impl Transaction {
@@ -23,6 +24,8 @@ impl Transaction {
         ids: &[PortfolioId],
     ) -> Result<Vec<PortfolioFact>, Error> {
         let query = grants::table
+            .inner_join(portfolios::table.on(portfolios::id.eq(grants::portfolio)))
+            .filter(grants::ownership.or(diesel::dsl::not(portfolios::linked)))
             .filter(grants::organization.eq(organization.as_str()))
             .filter(grants::revoke_time.is_null())
             .filter(grants::portfolio.eq_any(ids.iter().map(PortfolioId::as_str)))
@@ -62,6 +65,8 @@ impl Transaction {
                 portfolios::visibility,
                 portfolios::organization_access_role,
                 portfolios::archived,
+                portfolios::parent,
+                portfolios::linked,
             ))
             .into_boxed();
         if let Some(ids) = ids {
@@ -73,10 +78,12 @@ impl Transaction {
 }
 
 pub(super) fn portfolio_fact(
-    (id, visibility, role, archived): PortfolioRow,
+    (id, visibility, role, archived, parent, linked): PortfolioRow,
 ) -> Result<PortfolioFact, Error> {
     let known = Visibility::parse(&visibility);
+    let parent = parent.map(|parent| parse("portfolios", &parent)).transpose()?;
     Ok(PortfolioFact {
+        link: parent.filter(|_| linked),
         visibility: known.ok_or_else(|| Error::corrupt("portfolios", &id, "unknown visibility"))?,
         organization_access_role: parse("portfolios", &role)?,
         archived,

@@ -5,13 +5,16 @@ use tokio::time::Instant;
 
 use super::portfolios::{grant_fact, portfolio_fact};
 use super::roles::parse_reach;
-use super::statement::{Asked, CELL, EDGE, GRANT, Narrow, PARTY, PERMISSION, PLACE, Row, Whole};
+use super::statement::{
+    Asked, CELL, EDGE, GRANT, LINK, Narrow, OWNERSHIP, PARTY, PERMISSION, PLACE, Row, Whole,
+};
 use super::subjects::{Edge, Subjects, arrays, subject};
 use super::{parse, permission};
+use crate::domain::access_settings::Visibility;
 use crate::domain::fact::{GlobalFacts, GrantFact, OrganizationFacts, PortfolioFact, RoleFact};
 use crate::domain::revision::{Epoch, Position};
 use crate::domain::role::RoleTable;
-use crate::domain::{OrganizationId, PortfolioId, Subject, Timestamp};
+use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
 use crate::storage::read::{distrust, trust, within};
 use crate::storage::{Error, Storage, Transaction, feed, timestamps};
 
@@ -31,7 +34,8 @@ pub struct Question<'a> {
 pub struct Answer {
     /// The catalogue, and which of the subjects are deactivated.
     pub global: GlobalFacts,
-    /// The portfolio with the subjects' grants, the subjects with their groups, and the roles.
+    /// The portfolio with the subjects' grants, and those that it is linked to; the subjects with
+    /// their groups, and the roles.
     pub organization: OrganizationFacts,
 }
 
@@ -150,23 +154,29 @@ struct Found {
 #[derive(Default)]
 struct Gathered {
     organization: Option<OrganizationId>,
-    portfolio: Option<PortfolioFact>,
+    /// Visibility and role that are in force, if the portfolio has any.
+    settings: Option<(String, String)>,
+    archived: bool,
     moment: Option<Moment>,
     global: GlobalFacts,
     subjects: Subjects,
     grants: Vec<GrantFact>,
+    /// Which portfolio of the chain is linked to which.
+    links: BTreeMap<String, String>,
+    /// Who owns a linked one of the chain.
+    owners: BTreeMap<String, GrantFact>,
     tables: BTreeMap<String, RoleTable>,
 }
 
 impl Found {
     fn gather(rows: Vec<Row>, portfolio: Option<&PortfolioId>) -> Result<Self, Error> {
         let mut gathered = Gathered::default();
-        rows.into_iter().try_for_each(|row| gathered.add(row, portfolio))?;
-        let Gathered { organization, mut portfolio, moment, global, subjects, grants, tables } =
-            gathered;
-        if let Some(portfolio) = &mut portfolio {
-            portfolio.grants = grants;
-        }
+        rows.into_iter().try_for_each(|row| gathered.add(row))?;
+        let portfolios = match portfolio {
+            Some(asked) => gathered.portfolios(asked)?,
+            None => Vec::new(),
+        };
+        let Gathered { organization, moment, global, subjects, tables, .. } = gathered;
         let role = |(key, table): (String, RoleTable)| {
             Ok::<_, Error>(RoleFact { key: parse("roles", &key)?, table })
         };
@@ -174,7 +184,7 @@ impl Found {
             organization: organization.ok_or_else(missing)?,
             roles: tables.into_iter().map(role).collect::<Result<_, _>>()?,
             subjects: subjects.into_facts(),
-            portfolios: portfolio.into_iter().collect(),
+            portfolios,
         };
         Ok(Self { answer: Answer { global, organization }, moment })
     }
@@ -182,16 +192,14 @@ impl Found {
 
 impl Gathered {
     #[allow(clippy::many_single_char_names, reason = "what a column holds depends on the row")]
-    fn add(&mut self, row: Row, asked: Option<&PortfolioId>) -> Result<(), Error> {
+    fn add(&mut self, row: Row) -> Result<(), Error> {
         let (what, a, b, c, x, y, z, start, end, epoch, sequences) = row;
         let flag = |flag: Option<bool>| flag.unwrap_or_default();
         match (what, a, b, c) {
             (PLACE, Some(organization), visibility, role) => {
                 self.organization = Some(parse("organizations", &organization)?);
-                if let (Some(asked), Some(visibility), Some(role)) = (asked, visibility, role) {
-                    let row = (asked.to_string(), visibility, role, flag(y));
-                    self.portfolio = Some(portfolio_fact(row)?);
-                }
+                self.settings = visibility.zip(role);
+                self.archived = flag(y);
                 let moment = x.zip(start).zip(epoch).zip(sequences);
                 self.moment = moment.map(|(((read_only, now), epoch), sequences)| {
                     (read_only, timestamps::from_sql(now), Epoch(epoch), sequences)
@@ -219,9 +227,44 @@ impl Gathered {
                 let row = (name, ordinal, effect, flag(x), flag(y), flag(z));
                 self.global.permissions.push(permission(row)?);
             }
+            (LINK, Some(id), Some(parent), _) => {
+                self.links.insert(id, parent);
+            }
+            (OWNERSHIP, Some(portfolio), Some(owner), Some(role)) => {
+                self.owners.insert(portfolio, grant_fact("user", &owner, &role, start, end)?);
+            }
             _ => return Err(missing()),
         }
         Ok(())
+    }
+
+    /// The portfolio that was asked about, if it is there, and those that it is linked to.
+    fn portfolios(&mut self, asked: &PortfolioId) -> Result<Vec<PortfolioFact>, Error> {
+        let mut portfolios = Vec::new();
+        for (id, parent) in &self.links {
+            portfolios.push(PortfolioFact {
+                id: parse("portfolios", id)?,
+                link: Some(parse("portfolios", parent)?),
+                // Suspended, and so not read.
+                visibility: Visibility::Private,
+                organization_access_role: RoleKey::viewer(),
+                archived: false,
+                grants: self.owners.remove(id).into_iter().collect(),
+            });
+        }
+        if let Some((visibility, role)) = self.settings.take() {
+            // The root is what others are linked to, and no link itself.
+            let is_root = |id: &&String| !self.links.contains_key(*id);
+            let root = self.links.values().find(is_root).map_or(asked.as_str(), String::as_str);
+            let row = (root.to_owned(), visibility, role, false, None, false);
+            let grants = std::mem::take(&mut self.grants);
+            portfolios.push(PortfolioFact { grants, ..portfolio_fact(row)? });
+        }
+        for fact in &mut portfolios {
+            // Of the others nobody asks.
+            fact.archived = self.archived && fact.id == *asked;
+        }
+        Ok(portfolios)
     }
 
     fn party(

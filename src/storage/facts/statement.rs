@@ -70,33 +70,51 @@ type Columns = (
     Nullable<Array<BigInt>>,
 );
 
-/// Organization; visibility and role of the portfolio, and whether it is archived, if there is one.
-/// Narrow: read-only, the clock, the epoch and the heads.
+/// Organization; visibility and role that are in force on the portfolio, and whether it is archived,
+/// if there is one. Narrow: read-only, the clock, the epoch and the heads.
 pub(super) const PLACE: i32 = 0;
 /// Kind and id of a subject, and site role; at home, deactivated, administrator.
 pub(super) const PARTY: i32 = 1;
 /// Kind and id of a member, and the group.
 pub(super) const EDGE: i32 = 2;
-/// Kind and id of a subject, and the role; begin and end.
+/// Kind and id of a subject, and the role; begin and end. On the portfolio whose settings are in
+/// force.
 pub(super) const GRANT: i32 = 3;
 /// Role, permission and reach; a role alone, where none of its cells was asked for.
 pub(super) const CELL: i32 = 4;
 /// Name, effect and ordinal of a permission; may be own, internal only, registered.
 pub(super) const PERMISSION: i32 = 5;
+/// A linked portfolio, and the one that it is linked to.
+pub(super) const LINK: i32 = 6;
+/// A linked portfolio, the user who owns it, and the role; begin and end.
+pub(super) const OWNERSHIP: i32 = 7;
 
 const ASKED: &str = "
 WITH RECURSIVE asked (kind, id) AS MATERIALIZED (
     SELECT a.kind, a.id FROM unnest(";
 
 const PLACED: &str = ") AS a (kind, id)
-), place (organization, visibility, role, archived) AS MATERIALIZED (
+), place (organization, visibility, role, archived, link) AS MATERIALIZED (
     SELECT coalesce(";
 
-// $1: kinds, $2: ids, $3: organization, $4: portfolio.
-const FOUND: &str = "), p.visibility, p.organization_access_role, p.archived
+// $1: kinds, $2: ids, $3: organization, $4: portfolio. The chain is as long as what is compiled
+// looks along: MOST_LINKS.
+const FOUND: &str = "), p.visibility, p.organization_access_role, p.archived,
+           CASE WHEN p.linked THEN p.parent END
     FROM (SELECT) AS one
     LEFT JOIN portfolios AS p
         ON p.id = $4 AND NOT p.deleted AND p.organization = coalesce($3, p.organization)
+), chain (id, visibility, role, link, links) AS (
+    SELECT $4, visibility, role, link, 0 FROM place
+  UNION ALL
+    SELECT p.id, p.visibility, p.role, p.link, c.links + 1
+    FROM chain AS c,
+         LATERAL (SELECT p.id, p.organization, p.visibility, p.organization_access_role AS role,
+                         CASE WHEN p.linked THEN p.parent END AS link
+                  FROM portfolios AS p WHERE p.id = c.link AND NOT p.deleted OFFSET 0) AS p
+    WHERE c.links < 16 AND p.organization = (SELECT organization FROM place)
+), root (id, visibility, role) AS MATERIALIZED (
+    SELECT id, visibility, role FROM chain WHERE link IS NULL
 ), reached (kind, id, group_id) AS (
     SELECT a.kind, a.id, m.group_id
     FROM asked AS a,
@@ -114,15 +132,25 @@ const FOUND: &str = "), p.visibility, p.organization_access_role, p.archived
     SELECT a.kind, a.id, g.role, g.start_time, g.expire_time
     FROM asked AS a,
          LATERAL (SELECT g.role, g.start_time, g.expire_time FROM grants AS g
-                  WHERE g.portfolio = $4 AND g.subject_kind = a.kind AND g.subject_id = a.id
-                    AND g.revoke_time IS NULL OFFSET 0) AS g
+                  WHERE g.portfolio = (SELECT id FROM root) AND g.subject_kind = a.kind
+                    AND g.subject_id = a.id AND g.revoke_time IS NULL OFFSET 0) AS g
     WHERE a.kind <> 'group'
   UNION ALL
     SELECT 'group', g.subject_id, g.role, g.start_time, g.expire_time
     FROM grants AS g
-    WHERE g.portfolio = $4 AND g.subject_kind = 'group' AND g.revoke_time IS NULL
+    WHERE g.portfolio = (SELECT id FROM root) AND g.subject_kind = 'group'
+      AND g.revoke_time IS NULL
       AND g.subject_id = ANY (ARRAY(SELECT group_id FROM reached
                                     UNION ALL SELECT id FROM asked WHERE kind = 'group'))
+), owned (portfolio, owner, role, start_time, expire_time) AS MATERIALIZED (
+    SELECT c.id, g.subject_id, g.role, g.start_time, g.expire_time
+    FROM chain AS c,
+         LATERAL (SELECT g.subject_id, g.role, g.start_time, g.expire_time FROM grants AS g
+                  WHERE g.portfolio = c.id AND g.ownership AND g.revoke_time IS NULL
+                    AND g.subject_kind = 'user'
+                    AND g.subject_id = ANY (ARRAY(SELECT id FROM asked WHERE kind = 'user'))
+                  OFFSET 0) AS g
+    WHERE c.link IS NOT NULL
 )
     SELECT 1, a.kind, a.id,
            (SELECT s.role FROM site_roles AS s
@@ -147,12 +175,18 @@ const FOUND: &str = "), p.visibility, p.organization_access_role, p.archived
   UNION ALL
     SELECT 2, kind, id, group_id, null, null, null, null, null, null, null FROM reached
   UNION ALL
-    SELECT 3, kind, id, role, null, null, null, start_time, expire_time, null, null FROM given";
+    SELECT 3, kind, id, role, null, null, null, start_time, expire_time, null, null FROM given
+  UNION ALL
+    SELECT 6, id, link, null, null, null, null, null, null, null, null
+    FROM chain WHERE link IS NOT NULL
+  UNION ALL
+    SELECT 7, portfolio, owner, role, null, null, null, start_time, expire_time, null, null
+    FROM owned";
 
 const WHOLE: &str = "
   UNION ALL
-    SELECT 0, organization, visibility, role, null, archived, null, null, null, null, null
-    FROM place
+    SELECT 0, p.organization, r.visibility, r.role, null, p.archived, null, null, null, null, null
+    FROM place AS p LEFT JOIN root AS r ON true
   UNION ALL
     SELECT 4, r.key, t.permission, t.reach, null, null, null, null, null, null, null
     FROM roles AS r
@@ -167,11 +201,11 @@ const WHOLE: &str = "
 
 const NARROW: &str = "
   UNION ALL
-    SELECT 0, p.organization, p.visibility, p.role,
+    SELECT 0, p.organization, r.visibility, r.role,
            current_setting('transaction_read_only') = 'on', p.archived, null,
            clock_timestamp(), null,
            c.epoch, ARRAY(SELECT sequence FROM feed_heads ORDER BY shard)
-    FROM place AS p, cluster AS c
+    FROM place AS p LEFT JOIN root AS r ON true, cluster AS c
   UNION ALL
     SELECT 5, name, effect, ordinal::text, may_be_own, internal_only, registered, null, null, null,
            null
@@ -181,7 +215,8 @@ const NARROW: &str = "
 const CELLS: &str = ")
   UNION ALL
     SELECT 4, r.role, t.permission, t.reach, null, null, null, null, null, null, null
-    FROM (SELECT role FROM given UNION SELECT role FROM place UNION SELECT 'viewer') AS r
+    FROM (SELECT role FROM given UNION SELECT role FROM owned UNION SELECT role FROM root
+          UNION SELECT 'viewer') AS r
     LEFT JOIN LATERAL (SELECT t.permission, t.reach FROM role_permissions AS t
                        WHERE t.organization = (SELECT organization FROM place)
                          AND t.role = r.role AND t.permission = ANY ($5) OFFSET 0) AS t

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 use super::change;
 use crate::domain::UserId;
 use crate::domain::portfolio::{Portfolio, PortfolioState};
-use crate::domain::privacy_request::PrivacyRequestState;
 use crate::storage::schema::{grants, portfolios};
 use crate::storage::{Failure, Scope, Write, timestamps};
 
@@ -74,7 +73,7 @@ impl Write {
     }
 
     /// Deletes a portfolio for good: its grants end, what waits for approval is closed (VIS-7), the
-    /// row and the audit trail stay (VIS-9).
+    /// row and the audit trail stay (VIS-9). Nothing is linked to it any more.
     ///
     /// # Errors
     /// As [`Write::insert_portfolio`].
@@ -84,11 +83,16 @@ impl Write {
         let mut after = before.clone();
         after.state = PortfolioState::Deleted;
         after.owner = None;
+        after.parent = None;
+        after.linked = false;
         after.update_time = self.now();
         after.version += 1;
         diesel::update(portfolios::table.find(before.id.as_str()))
             .set((
                 portfolios::deleted.eq(true),
+                // So that nobody is ever below it by way of what is below itself.
+                portfolios::parent.eq(None::<&str>),
+                portfolios::linked.eq(false),
                 portfolios::update_time.eq(now),
                 portfolios::version.eq(after.version),
             ))
@@ -105,9 +109,7 @@ impl Write {
         let ended: Vec<Value> = ended.into_iter().map(grant).collect();
         let was = json!({ "portfolio": before, "grants": ended });
         self.record(change("portfolio.deleted", before, was, Value::Null));
-        if let Some(pending) = self.pending_privacy_request(&before.id).await? {
-            self.end_privacy_request(&pending, PrivacyRequestState::Closed, "").await?;
-        }
+        self.close_privacy_request(&before.id).await?;
         Ok(after)
     }
 }

@@ -4,4 +4,5 @@ mod budget;
 mod consistency;
 mod faults;
 mod freshness;
+mod links;
 mod site;

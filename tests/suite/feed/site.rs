@@ -386,6 +386,8 @@ fn portfolio(id: &str, organization: &str, now: Timestamp) -> Portfolio {
         author: None,
         owner: None,
         state: PortfolioState::Active,
+        parent: None,
+        linked: false,
         settings: AccessSettings {
             visibility: Visibility::Private,
             organization_access_role: "viewer".parse().unwrap(),
