@@ -1,6 +1,8 @@
 //! Decisions in memory, without a server: how long they take, and what the memory weighs. Each size
 //! of the world in a process of its own, which tells its figures in one line.
 
+mod linked;
+
 use std::hint::black_box;
 use std::time::Instant;
 
@@ -28,6 +30,7 @@ const GOALS: &[(&str, Goal)] = &[
     ("bytes_estimate_over_rss", Goal::AtMost(1.25)),
     ("list_accessible_flatness", Goal::AtMost(1.5)),
     ("apply_ms", Goal::AtMost(5.0)),
+    ("decide_linked_16_over_0", Goal::AtMost(1.5)),
 ];
 
 pub fn measure(report: &mut Report) -> Outcome<()> {
@@ -59,6 +62,7 @@ pub async fn run(grants: &str) -> Outcome<()> {
     batches(world, &global, &snapshot, &mut figures);
     lists(&global, &snapshot, &mut figures);
     if size == "1m" {
+        linked::decisions(world, &global, &snapshot, &mut figures);
         changes(world, &global, snapshot, &mut figures);
     }
     let World { grants, users, groups, portfolios } = world;

@@ -160,20 +160,28 @@ impl Target {
     }
 
     /// There is always a manager (MEM-6): refuses to end the last lasting manager grant of an
-    /// active user. What is archived needs no manager.
+    /// active user. What is archived needs no manager, but what is linked to it may.
     async fn refuse_last_manager(&self, write: &mut Write) -> Result<(), Failure> {
         let Subject::User(user) = &self.member.subject else { return Ok(()) };
-        if self.acting.portfolio.state == PortfolioState::Archived {
-            return Ok(());
-        }
-        let now = write.now();
-        let managers = write.lasting_managers(&self.acting.portfolio.id, now).await?;
+        let (id, now) = (&self.acting.portfolio.id, write.now());
+        let managers = write.lasting_managers(id, now).await?;
         if managers.as_slice() != std::slice::from_ref(user) {
             return Ok(());
         }
-        let message = format!(
-            "`{user}` is the last manager; make another active user a manager without an end first"
-        );
+        let message = match self.acting.portfolio.state {
+            PortfolioState::Archived => match write.depends_on_managers_of(id).await? {
+                None => return Ok(()),
+                Some(linked) => format!(
+                    "`{user}` is the last manager of `{linked}` too, which uses these access \
+                     settings; unlink it first, or restore this portfolio and make another active \
+                     user a manager without an end"
+                ),
+            },
+            PortfolioState::Active | PortfolioState::Deleted => format!(
+                "`{user}` is the last manager; make another active user a manager without an end \
+                 first"
+            ),
+        };
         let refusal = Refusal::new(Reason::LastManager, message);
         let refusal = refusal.with("subject", &self.member.subject);
         Err(refusal.with("portfolio", &self.acting.portfolio.id).into())

@@ -138,6 +138,47 @@ impl Transaction {
     }
 }
 
+/// What is linked to a portfolio, and whether an active user owns it or something on the way.
+const BELOW: &str = "
+    WITH RECURSIVE below (id, archived, owned, links) AS (
+        SELECT p.id, p.archived, EXISTS (OWNER), 1
+        FROM portfolios AS p WHERE p.parent = $1 AND p.linked AND NOT p.deleted
+      UNION ALL
+        SELECT p.id, p.archived, b.owned OR EXISTS (OWNER), b.links + 1
+        FROM below AS b JOIN portfolios AS p ON p.parent = b.id AND p.linked AND NOT p.deleted
+        WHERE b.links < 16
+    )
+    SELECT id FROM below WHERE NOT owned AND NOT archived ORDER BY id LIMIT 1";
+
+const OWNER: &str = "SELECT FROM grants AS g JOIN users AS u ON u.id = g.subject_id
+                     WHERE g.portfolio = p.id AND g.ownership AND g.revoke_time IS NULL
+                       AND NOT u.deactivated";
+
+#[derive(QueryableByName)]
+struct Below {
+    #[diesel(sql_type = diesel::sql_types::Text)]
+    id: String,
+}
+
+impl Transaction {
+    /// A portfolio in use that has no other managers than those of the one that it is linked to,
+    /// directly or not: no active owner of its own or on the way (MEM-6, INH-2).
+    ///
+    /// # Errors
+    /// As [`Transaction::grants`].
+    pub async fn depends_on_managers_of(
+        &mut self,
+        portfolio: &PortfolioId,
+    ) -> Result<Option<PortfolioId>, Error> {
+        let found: Option<Below> = diesel::sql_query(BELOW.replace("OWNER", OWNER))
+            .bind::<diesel::sql_types::Text, _>(portfolio.as_str())
+            .get_result(self.connection())
+            .await
+            .optional()?;
+        found.map(|below| parse("portfolios", &below.id)).transpose()
+    }
+}
+
 fn grant(portfolio: &PortfolioId, row: Row) -> Result<Grant, Error> {
     let corrupt = |what: String| Error::corrupt("grants", &row.id.to_string(), what);
     let subject = Subject::from_parts(&row.subject_kind, &row.subject_id);

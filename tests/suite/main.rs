@@ -61,6 +61,7 @@ mod rules_groups;
 mod rules_links;
 mod rules_links_compared;
 mod rules_links_moved;
+mod rules_links_seen;
 mod rules_links_undone;
 mod rules_managers;
 mod rules_member_lists;

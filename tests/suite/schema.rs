@@ -17,6 +17,7 @@ const KEPT: [&str; 2] = ["__diesel_schema_migrations", "migration_lock"];
 const WITHOUT_INDEX: &[(&str, &str)] = &[
     ("role_permissions (permission)", "the catalogue's entries are never removed"),
     ("portfolios (organization, organization_access_role)", "built-in roles are never removed"),
+    ("portfolios (parent)", "rows stay; those in a portfolio are found by portfolios_by_parent"),
     ("grants (organization, role)", "as above; grants in force are found by grants_by_role"),
 ];
 
