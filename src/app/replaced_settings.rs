@@ -59,7 +59,7 @@ impl<'a> Replacement<'a> {
         for role in before.roles.union(&after.roles).chain(open) {
             acting.may_give(write, role)?;
         }
-        refuse_unapproved(write, acting, before.visibility, after.visibility)?;
+        refuse_unapproved(write, &acting.scene, before.visibility, after.visibility).await?;
         if before.is_managed && !after.is_managed {
             return Err(last_manager(acting).into());
         }
@@ -79,12 +79,13 @@ impl<'a> Replacement<'a> {
 }
 
 /// Where administrators approve visibility (VIS-7) it does not change by the way.
-pub(super) fn refuse_unapproved(
-    _transaction: &mut Transaction,
-    _acting: &Acting,
+#[allow(clippy::unused_async, clippy::unnecessary_wraps, reason = "nothing is approved yet")]
+pub(super) async fn refuse_unapproved(
+    _write: &mut Write,
+    _scene: &Scene,
     _before: Visibility,
     _after: Visibility,
-) -> Result<(), Refusal> {
+) -> Result<(), Failure> {
     Ok(())
 }
 
