@@ -55,8 +55,8 @@ fn route_branch(route: &AccessRoute, permission: &str) -> Branch {
     let role = if route.role.is_empty() { String::new() } else { format!(": {}", route.role) };
     let most = if route.viewer_at_most { ", for a site viewer as viewer at most" } else { "" };
     let of = route.settings_of.as_deref().map(|id| match id {
-        "" => ", by a portfolio above it".to_owned(),
-        _ => format!(", by portfolio:{id}"),
+        "" => ", on a portfolio above it".to_owned(),
+        _ => format!(", on portfolio:{id}"),
     });
     let twigs = vec![period(route), effect(route, permission)];
     Branch { text: format!("{way}{role}{most}{}", of.unwrap_or_default()), twigs }
@@ -257,6 +257,39 @@ mod tests {
         assert_eq!(json["routes"][0]["chain"], serde_json::json!(["release-team", "eng"]));
         assert_eq!(json["routes"][1]["effect"], "NOT_IN_FORCE");
         assert_eq!(json["routes"][3]["role"], Value::Null);
+    }
+
+    #[test]
+    fn acc_8_inh_1_links_are_named_and_so_is_whose_settings_a_route_is() {
+        let (active, allows) = (AccessState::Active, RouteEffect::Allows);
+        let of = |id: &str, it: AccessRoute| AccessRoute { settings_of: Some(id.to_owned()), ..it };
+        let answer = v1::ExplainPermissionResponse {
+            allowed: true,
+            links: vec!["area".to_owned(), String::new()],
+            routes: vec![
+                of("area", route(Route::Direct(true), "manager", active, allows)),
+                of("", route(group(&["eng"]), "contributor", active, allows)),
+                route(Route::Direct(true), "manager", active, allows),
+            ],
+            ..v1::ExplainPermissionResponse::default()
+        };
+        let lines = tree(&answer, "epic.link");
+        let branches: Vec<&String> =
+            lines.iter().filter(|it| !it.starts_with(['│', ' '])).collect();
+        assert_eq!(
+            branches,
+            [
+                "├─ linked to portfolio:area > a portfolio that you may not list, whose settings are \
+                 in force",
+                "├─ own grant: manager, on portfolio:area",
+                "├─ group eng: contributor, on a portfolio above it",
+                "└─ own grant: manager",
+            ]
+        );
+        let json = json(&answer);
+        assert_eq!(json["links"], serde_json::json!(["area", ""]));
+        assert_eq!(json["routes"][0]["settings_of"], "area");
+        assert_eq!(json["routes"][2]["settings_of"], Value::Null);
     }
 
     fn denied(reason: DecisionReason) -> v1::ExplainPermissionResponse {

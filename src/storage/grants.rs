@@ -100,15 +100,30 @@ impl Transaction {
             return self.grants(portfolio, subjects).await;
         };
         let mut grants = self.grants(root, subjects).await?;
-        for linked in std::iter::once(portfolio).chain(between) {
-            let own = self.grants(linked, subjects).await?;
-            grants.extend(own.into_iter().filter(|it| it.ownership && it.revoke_time.is_none()));
-        }
+        let linked = std::iter::once(portfolio).chain(between);
+        grants.extend(self.ownerships(linked, subjects).await?);
         for grant in &mut grants {
             grant.ownership &= grant.portfolio == *portfolio;
         }
         grants.sort_by_key(|grant| (grant.create_time, grant.id));
         Ok(grants)
+    }
+
+    /// By which of these portfolios' ownerships some subjects are managers.
+    async fn ownerships<'a>(
+        &mut self,
+        portfolios: impl Iterator<Item = &'a PortfolioId>,
+        subjects: &[Subject],
+    ) -> Result<Vec<Grant>, Error> {
+        let users = subjects.iter().filter_map(Subject::user).map(UserId::as_str);
+        let rows: Vec<(String, Row)> = grants::table
+            .filter(grants::portfolio.eq_any(portfolios.map(PortfolioId::as_str)))
+            .filter(grants::ownership.and(grants::revoke_time.is_null()))
+            .filter(grants::subject_kind.eq("user").and(grants::subject_id.eq_any(users)))
+            .select((grants::portfolio, COLUMNS))
+            .load(self.connection())
+            .await?;
+        rows.into_iter().map(|(portfolio, row)| grant(&parse("grants", &portfolio)?, row)).collect()
     }
 
     /// The active users with a begun, unexpiring, direct manager grant: those who keep the
