@@ -251,7 +251,7 @@ async fn authorize_parent(
     if request.linked {
         found.require(write, MEMBERS_VIEW)?;
         let visibility = write.settings_in_effect(parent).await?.settings.visibility;
-        refuse_unapproved(write, &found, Visibility::Private, visibility).await?;
+        refuse_unapproved(write, &found.scene, Visibility::Private, visibility).await?;
     }
     admit(write, &principal, now, id, parent, request.linked).await
 }

@@ -60,7 +60,7 @@ impl<'a> Replacement<'a> {
         for role in before.roles.union(&after.roles).chain(open) {
             acting.may_give(write, role)?;
         }
-        refuse_unapproved(write, acting, before.visibility, after.visibility).await?;
+        refuse_unapproved(write, &acting.scene, before.visibility, after.visibility).await?;
         if before.is_managed && !after.is_managed {
             return Err(last_manager(acting).into());
         }
@@ -82,11 +82,11 @@ impl<'a> Replacement<'a> {
 /// Where administrators approve visibility (VIS-7) it does not change by the way.
 pub(super) async fn refuse_unapproved(
     write: &mut Write,
-    acting: &Acting,
+    scene: &Scene,
     before: Visibility,
     after: Visibility,
 ) -> Result<(), Failure> {
-    if before == after || !awaits_approval(write, &acting.scene).await? {
+    if before == after || !awaits_approval(write, scene).await? {
         return Ok(());
     }
     let (before, after) = (before.as_str(), after.as_str());

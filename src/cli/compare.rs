@@ -66,8 +66,8 @@ fn lines(
         return vec![format!("{child} is linked to {parent} already: nothing would change")];
     }
     let mut lines = Vec::new();
-    let [before, after] = [&compared.before, &compared.after].map(|side| side.clone());
-    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let before = compared.before.clone().unwrap_or_default();
+    let after = compared.after.clone().unwrap_or_default();
     let [old, new] = [&before, &after].map(|side| visibility_text(side.visibility));
     if old != new {
         lines.push(format!("~ visibility  {old} -> {new}"));

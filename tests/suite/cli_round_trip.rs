@@ -46,7 +46,8 @@ fn generated() -> String {
     let portfolios: String = (0..8).map(portfolio).collect();
     // By id, what is linked comes before its parent.
     let portfolios = portfolios
-        + "  - {id: below, owner: u1, parent: p2, grants: [{subject: 'user:u9', role: viewer}]}\n  \
+        + "  - {id: below, owner: u1, parent: p2, grants: [{subject: 'user:u20', \
+           role: viewer}]}\n  \
            - {id: a-link, owner: u2, parent: below, linked: true}\n  \
            - {id: a-chain, owner: u3, parent: a-link, linked: true}\n";
     format!(

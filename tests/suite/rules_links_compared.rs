@@ -96,11 +96,16 @@ async fn inh_5_a_comparison_is_paged_and_bound_to_its_question() {
 /// Roles of the subject itself, in force or to begin, with begin and end: what a member has.
 type Granted = BTreeSet<(String, Option<i64>, Option<i64>)>;
 
+/// Milliseconds since the Unix epoch.
+fn millis(time: &prost_types::Timestamp) -> i64 {
+    time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000
+}
+
 async fn granted(server: &TestServer, portfolio: &str) -> BTreeMap<String, Granted> {
     let mut granted = BTreeMap::new();
     for who in EVERYBODY {
         let Ok(member) = server.system().get_member(portfolio, who).await else { continue };
-        let time = |time: Option<prost_types::Timestamp>| time.map(|time| time.seconds);
+        let time = |time: Option<prost_types::Timestamp>| time.as_ref().map(millis);
         let lasting = member.grants.into_iter();
         let lasting = lasting.filter(|grant| grant.state() != v1::AccessState::Ended);
         let told = |grant: v1::Grant| {
@@ -186,7 +191,7 @@ async fn inh_5_a_comparison_predicts_exactly_what_linking_does() {
             assert_eq!(was != is, difference.is_some(), "{round} {who}: {was:?} {is:?}");
             let Some(difference) = difference else { continue };
             let roles = |roles: &[v1::TimedRole]| -> Granted {
-                let time = |time: &Option<prost_types::Timestamp>| time.as_ref().map(|t| t.seconds);
+                let time = |time: &Option<prost_types::Timestamp>| time.as_ref().map(millis);
                 let told = |role: &v1::TimedRole| {
                     (role.role.clone(), time(&role.start_time), time(&role.expire_time))
                 };

@@ -55,9 +55,9 @@ async fn inh_4_nobody_gains_or_loses_by_unlinking_with_a_copy() {
     let second = access(&server, ALL, EVERYBODY).await;
     server.acting("user:lea").unlink("leaf", false).await.unwrap();
     assert_eq!(access(&server, ALL, EVERYBODY).await, second);
-    let trail = "SELECT concat_ws(' ', object, before ->> 'parent', after #>> '{settings,visibility}', \
-                 jsonb_array_length(after -> 'grants')) FROM change_log \
-                 WHERE what = 'access_settings.unlinked' ORDER BY at, sequence";
+    let trail = "SELECT concat_ws(' ', object, before ->> 'parent', \
+                 after #>> '{settings,visibility}', jsonb_array_length(after -> 'grants')) \
+                 FROM change_log WHERE what = 'access_settings.unlinked' ORDER BY at, sequence";
     assert_eq!(texts(url, trail).await, ["child space open 5", "leaf child open 5"]);
 }
 

@@ -24,6 +24,10 @@ async fn server() -> TestServer {
         .portfolio("roadmap")
         .owned_by("owner")
         .with("user:ann", "viewer")
+        // Whose members it has once it was linked.
+        .portfolio("above-roadmap")
+        .owned_by("owner")
+        .with("user:ann", "viewer")
         .await;
     server
 }

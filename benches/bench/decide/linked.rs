@@ -15,7 +15,7 @@ const DRAWN: usize = 1 << 10;
 pub fn decisions(world: World, global: &Global, snapshot: &Snapshot, figures: &mut Figures) {
     let mut questions = Questions { world, global, snapshot, drawn: 0 };
     let on_roots: Vec<Question> =
-        (0..2 * DRAWN).map(|n| questions.draw(n / SAMPLE % 2 == 0)).collect();
+        (0..2 * DRAWN).map(|n| questions.draw((n / SAMPLE).is_multiple_of(2))).collect();
     let mut portfolios = Vec::new();
     let mut on_leaves = Vec::new();
     for (number, question) in on_roots.iter().enumerate() {

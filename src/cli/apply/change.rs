@@ -360,17 +360,7 @@ impl fmt::Display for Change {
             Self::AddGroupMember { group, member } | Self::RemoveGroupMember { group, member } => {
                 write!(f, "group {group}: member {member}")
             }
-            Self::CreatePortfolio { portfolio, .. } => {
-                write!(f, "portfolio {}", portfolio.id)?;
-                let visibility = portfolio.visibility.map(visibility_text);
-                visibility.iter().try_for_each(|text| write!(f, ", {text}"))?;
-                write!(f, ", owner {}", portfolio.owner)?;
-                match (portfolio.parent.as_str(), portfolio.linked) {
-                    ("", _) => Ok(()),
-                    (parent, false) => write!(f, ", below {parent}"),
-                    (parent, true) => write!(f, ", linked to {parent}"),
-                }
-            }
+            Self::CreatePortfolio { portfolio, .. } => created(portfolio, f),
             Self::UpdatePortfolio(portfolio, was) => {
                 write!(f, "portfolio {}: {was}", portfolio.id)
             }
@@ -391,9 +381,7 @@ impl fmt::Display for Change {
                 write!(f, "portfolio {portfolio}: {subject} as {roles}")
             }
             Self::AddMember { portfolio, subject, terms } => {
-                write!(f, "portfolio {portfolio}: {subject} as {}", terms.role)?;
-                terms.start.iter().try_for_each(|t| write!(f, " from {}", text::time_text(*t)))?;
-                terms.expire.iter().try_for_each(|t| write!(f, " until {}", text::time_text(*t)))
+                write!(f, "portfolio {portfolio}: {subject} as {terms}")
             }
             Self::UpdateMember { portfolio, subject, was, .. } => {
                 write!(f, "portfolio {portfolio}: {subject}: {was}")
@@ -401,6 +389,27 @@ impl fmt::Display for Change {
             Self::SetFunctionCeiling { ceiling, was } => write_ceiling(f, ceiling, was.as_deref()),
             Self::DeleteFunctionCeiling(ceiling) => write_ceiling(f, ceiling, None),
         }
+    }
+}
+
+fn created(portfolio: &v1::Portfolio, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "portfolio {}", portfolio.id)?;
+    let visibility = portfolio.visibility.map(visibility_text);
+    visibility.iter().try_for_each(|text| write!(f, ", {text}"))?;
+    write!(f, ", owner {}", portfolio.owner)?;
+    match (portfolio.parent.as_str(), portfolio.linked) {
+        ("", _) => Ok(()),
+        (parent, false) => write!(f, ", below {parent}"),
+        (parent, true) => write!(f, ", linked to {parent}"),
+    }
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { role, start, expire } = self;
+        f.write_str(role)?;
+        start.iter().try_for_each(|start| write!(f, " from {}", text::time_text(*start)))?;
+        expire.iter().try_for_each(|expire| write!(f, " until {}", text::time_text(*expire)))
     }
 }
 

@@ -92,8 +92,11 @@ pub(super) const CHAIN: &str = "
         FROM chain AS c JOIN portfolios AS p ON p.id = c.parent
         WHERE c.linked AND c.level <= $2)";
 
-/// One more than any walk along links may take.
-pub(super) const LINKS: i64 = MOST_LINKS as i64 + 1;
+/// As many steps as any walk along links may take, and as any along parents.
+#[allow(clippy::cast_possible_wrap, reason = "small numbers")]
+pub(super) const LINKS: i64 = MOST_LINKS as i64;
+#[allow(clippy::cast_possible_wrap, reason = "small numbers")]
+const NESTED: i64 = MOST_NESTED as i64;
 
 impl Transaction {
     /// The portfolio itself, its parent, and so on to the top.
@@ -103,7 +106,7 @@ impl Transaction {
     pub async fn ancestors(&mut self, id: &PortfolioId) -> Result<Vec<Ancestor>, Error> {
         let rows: Vec<AncestorRow> = diesel::sql_query(ANCESTORS)
             .bind::<Text, _>(id.as_str())
-            .bind::<BigInt, _>(MOST_NESTED as i64)
+            .bind::<BigInt, _>(NESTED)
             .load(self.connection())
             .await?;
         let ancestor = |row: AncestorRow| {
@@ -119,7 +122,7 @@ impl Transaction {
     pub async fn below(&mut self, id: &PortfolioId) -> Result<Below, Error> {
         let row: BelowRow = diesel::sql_query(BELOW)
             .bind::<Text, _>(id.as_str())
-            .bind::<BigInt, _>(MOST_NESTED as i64)
+            .bind::<BigInt, _>(NESTED)
             .get_result(self.connection())
             .await?;
         let count = |levels: i64| usize::try_from(levels).unwrap_or(usize::MAX);
