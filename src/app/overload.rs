@@ -207,6 +207,12 @@ mod tests {
 
     use super::*;
 
+    /// Since when the line is watched, and how long the workers had been busy by then.
+    fn beginning(batches: &Batches) -> (Instant, Duration) {
+        let line = batches.0.line();
+        (line.since, line.busy)
+    }
+
     /// As many as come at once and are let in.
     fn enter(batches: &Batches, now: Instant, busy: Duration, count: usize) -> Vec<Place> {
         (0..count).filter_map(|_| batches.join_at(now, || busy).ok()).collect()
@@ -241,7 +247,7 @@ mod tests {
     #[tokio::test]
     async fn few_are_let_in_while_the_line_is_full_and_the_workers_have_no_rest() {
         let batches = Batches::for_this_runtime();
-        let (begin, busy) = (batches.0.line().since, batches.0.line().busy);
+        let (begin, busy) = beginning(&batches);
         let enter = |windows: f64, busy_windows: f64| {
             let (now, busy) = (WINDOW.mul_f64(windows), WINDOW.mul_f64(busy_windows) + busy);
             enter(&batches, begin + now, busy, 100).len()
@@ -257,7 +263,7 @@ mod tests {
     #[tokio::test]
     async fn it_is_over_when_hardly_anybody_is_refused() {
         let batches = Batches::for_this_runtime();
-        let (begin, busy) = (batches.0.line().since, batches.0.line().busy);
+        let (begin, busy) = beginning(&batches);
         let enter = |windows, busy_windows, count| {
             enter(&batches, begin + WINDOW * windows, busy + WINDOW * busy_windows, count).len()
         };
@@ -272,7 +278,7 @@ mod tests {
     #[tokio::test]
     async fn who_comes_after_a_while_without_any_finds_it_as_at_first() {
         let batches = Batches::for_this_runtime();
-        let (begin, busy) = (batches.0.line().since, batches.0.line().busy);
+        let (begin, busy) = beginning(&batches);
         assert_eq!(enter(&batches, begin + WINDOW * 50, busy + WINDOW * 40, 100).len(), BURST);
     }
 
