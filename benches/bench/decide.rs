@@ -132,7 +132,7 @@ struct Question {
 impl Question {
     fn query(&self) -> Query<'_> {
         let (subject, portfolio) = (&self.subject, self.portfolio.as_str());
-        Query { subject, permission: PERMISSION, portfolio, author: None, at: NOW }
+        Query { subject, permission: PERMISSION, portfolio, author: None, item: None, at: NOW }
     }
 
     fn ask(&self, global: &Global, snapshot: &Snapshot) -> bool {

@@ -92,10 +92,10 @@ fn explain(
     request: &CheckPermission,
     at: Timestamp,
 ) -> Result<Explanation, Refusal> {
-    let CheckPermission { subject, permission, portfolio, author, .. } = request;
+    let CheckPermission { subject, permission, portfolio, author, item, .. } = request;
     let asker = memory.asker_about(portfolio);
-    let query =
-        Query { subject, permission, portfolio: portfolio.as_str(), author: author.as_ref(), at };
+    let (author, item) = (author.as_ref(), item.as_ref());
+    let query = Query { subject, permission, portfolio: portfolio.as_str(), author, item, at };
     let sight = asker.sight(query.portfolio);
     let Some(snapshot) = sight.snapshot else {
         asker.require_permission(permission)?;

@@ -68,7 +68,17 @@ pub(super) fn explained(explained: Explained) -> v1::ExplainPermissionResponse {
 fn route(route: ExplainedRoute, at: Timestamp) -> v1::AccessRoute {
     use v1::access_route::Route;
     // How far it reaches shows in the effect.
-    let ExplainedRoute { way, role, start_time, expire_time, in_force, reach: _, effect, origin } =
+    let ExplainedRoute {
+        way,
+        role,
+        start_time,
+        expire_time,
+        in_force,
+        reach: _,
+        effect,
+        origin,
+        on_item,
+    } =
         route;
     let viewer_at_most = way == Way::OrganizationAccess { bounded: true };
     let route = match way {
@@ -100,6 +110,7 @@ fn route(route: ExplainedRoute, at: Timestamp) -> v1::AccessRoute {
             Origin::Linked(id) => Some(id.to_string()),
             Origin::Untold => Some(String::new()),
         },
+        on_item,
     }
 }
 
@@ -177,5 +188,7 @@ fn decision_reason(reason: Reason) -> v1::DecisionReason {
         Reason::AuthorUnknown => v1::DecisionReason::AuthorUnknown,
         Reason::InternalOnly => v1::DecisionReason::InternalOnly,
         Reason::Archived => v1::DecisionReason::Archived,
+        Reason::ItemUnknown => v1::DecisionReason::ItemUnknown,
+        Reason::ItemNoAccess => v1::DecisionReason::ItemNoAccess,
     }
 }

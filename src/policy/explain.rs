@@ -9,6 +9,7 @@ use super::check::{Decision, Query, find, is_halted};
 use super::evaluation::{Evaluation, RouteEffect, Weight};
 use super::givers::{Givers, givers, helpful_roles};
 use super::global::{Global, UnknownPermission};
+use super::item_explain::explain_item;
 use super::period::Period;
 use super::portfolio::NOWHERE;
 use super::snapshot::{Resolved, Snapshot};
@@ -54,6 +55,10 @@ pub struct ExplainedRoute {
     pub effect: RouteEffect,
     /// Whose settings, or whose ownership, it comes from.
     pub origin: Origin,
+    /// Whether it is a way to the independent item that is asked about, and not to the portfolio.
+    /// Of the portfolio's ways to such an item the effect is on `portfolio.view`: to be seen there
+    /// is all that they give (ACC-5).
+    pub on_item: bool,
 }
 
 /// From where a route comes.
@@ -129,6 +134,9 @@ pub fn explain(
     query: &Query<'_>,
     most_givers: usize,
 ) -> Result<Explanation, UnknownPermission> {
+    if let Some(item) = query.item.and_then(|key| snapshot.item(key)) {
+        return explain_item(global, snapshot, query, item, most_givers);
+    }
     let permission =
         global.permission(query.permission).ok_or_else(|| global.unknown(query.permission))?;
     let mut routes = Vec::new();
@@ -144,7 +152,8 @@ pub fn explain(
             for (of, source) in snapshot.attributed_sources(number, &reached) {
                 let weight = evaluation.weigh(&source);
                 let origin = snapshot.origin(number, of);
-                routes.extend(snapshot.explained(subject, &source, weight, (query.at, origin)));
+                let place = (query.at, origin, false);
+                routes.extend(snapshot.explained(subject, &source, weight, place));
             }
             evaluation.decide()
         }
@@ -162,12 +171,12 @@ pub fn explain(
 }
 
 impl Snapshot {
-    fn explained(
+    pub(super) fn explained(
         &self,
         subject: Resolved<'_>,
         source: &Source<'_>,
         weight: Weight,
-        (at, origin): (Timestamp, Origin),
+        (at, origin, on_item): (Timestamp, Origin, bool),
     ) -> Option<ExplainedRoute> {
         let way = match source.via {
             Via::Direct => Way::Direct,
@@ -187,10 +196,11 @@ impl Snapshot {
             reach: weight.reach,
             effect: weight.effect,
             origin,
+            on_item,
         })
     }
 
-    fn origin(&self, number: u32, of: u32) -> Origin {
+    pub(super) fn origin(&self, number: u32, of: u32) -> Origin {
         match self.portfolio_names.key(of) {
             Some(id) if of != number => Origin::Linked(id.clone()),
             Some(_) | None => Origin::Itself,

@@ -94,6 +94,7 @@ fn facts(subjects: Vec<SubjectFact>, portfolio: PortfolioFact) -> OrganizationFa
         roles: preset.map(|role| RoleFact { key: role.key, table: role.table }).collect(),
         subjects,
         portfolios: vec![portfolio],
+        items: Vec::new(),
     }
 }
 
@@ -121,6 +122,7 @@ impl World {
             permission,
             portfolio: "roadmap",
             author: author.as_ref(),
+            item: None,
             at: Timestamp(at),
         };
         check(&self.global, &self.snapshot, &query).unwrap()
@@ -274,7 +276,7 @@ fn rol_1_an_unknown_permission_comes_with_the_nearest_known_name() {
     let ann = subject("user:ann");
     let ask = |permission, portfolio| {
         let at = Timestamp(NOW);
-        let query = Query { subject: &ann, permission, portfolio, author: None, at };
+        let query = Query { subject: &ann, permission, portfolio, author: None, item: None, at };
         check(&world.global, &world.snapshot, &query).unwrap_err()
     };
     let error = ask("comment.edti", "no-such-portfolio");
@@ -395,6 +397,7 @@ fn acc_1_what_is_unknown_is_denied_with_its_reason() {
         permission: "portfolio.view",
         portfolio: "elsewhere",
         author: None,
+        item: None,
         at: Timestamp(NOW),
     };
     let decision = check(&world.global, &world.snapshot, &query).unwrap();

@@ -82,6 +82,7 @@ pub fn decide(global: &Global, snapshot: &Snapshot, q: &Question) -> Option<poli
         permission: &q.permission,
         portfolio: &q.portfolio,
         author: q.author.as_ref(),
+        item: q.item.as_ref(),
         at: Timestamp(q.at),
     };
     policy::check(global, snapshot, &query).ok()
