@@ -23,6 +23,7 @@ CREATE TABLE items (
     CHECK (independent = (organization_access_role IS NOT NULL))
 );
 CREATE INDEX items_by_owner ON items (owner) WHERE owner IS NOT NULL;
+CREATE INDEX items_by_author ON items (author_kind, author_id) WHERE author_id IS NOT NULL;
 CREATE INDEX items_by_access_role ON items (organization, organization_access_role)
     WHERE organization_access_role IS NOT NULL;
 COMMENT ON TABLE items IS 'What other services own and portfolios show: boards, goals, assessments (ACC-5). Rows stay after deletion, so that ids are never reused.';
@@ -31,7 +32,7 @@ COMMENT ON COLUMN items.item_type IS 'A word of the client''s, such as board; ne
 COMMENT ON COLUMN items.id IS 'The client''s own; unique in the organization among items of the type, never reused.';
 COMMENT ON COLUMN items.display_name IS 'What people call it; may be empty.';
 COMMENT ON COLUMN items.author_kind IS 'The kind of who made it; null if nobody is known.';
-COMMENT ON COLUMN items.author_id IS 'Who made it (ACC-4); null if nobody is known.';
+COMMENT ON COLUMN items.author_id IS 'Who made it (ACC-4); null if nobody is known, or the account was deleted.';
 COMMENT ON COLUMN items.owner IS 'Who owns it; null after the owner''s account was deleted, and if there never was one.';
 COMMENT ON COLUMN items.independent IS 'Whether it has access settings of its own; if not, it follows its one portfolio (ACC-5).';
 COMMENT ON COLUMN items.visibility IS 'As of portfolios (VIS-2), of an independent item; else null.';
@@ -50,7 +51,8 @@ CREATE TABLE item_portfolios (
     PRIMARY KEY (organization, item_type, item_id, portfolio),
     FOREIGN KEY (organization, item_type, item_id) REFERENCES items (organization, item_type, id)
 );
-CREATE INDEX item_portfolios_by_portfolio ON item_portfolios (portfolio, item_type, item_id);
+CREATE INDEX item_portfolios_by_portfolio ON item_portfolios
+    (portfolio, item_type COLLATE "C", item_id COLLATE "C");
 COMMENT ON TABLE item_portfolios IS 'Which portfolios show an item: of an inheriting one just one (ACC-5).';
 COMMENT ON COLUMN item_portfolios.organization IS 'Whose item it is.';
 COMMENT ON COLUMN item_portfolios.item_type IS 'The type of the item.';

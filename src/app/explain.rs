@@ -101,7 +101,8 @@ fn explain(
         asker.require_permission(permission)?;
         let (decision, givers) = (sight.unknown(), Givers::default());
         let (routes, links, roles) = (Vec::new(), Vec::new(), Vec::new());
-        return Ok(Explanation { decision, routes, links, roles, givers });
+        let independent_item = false;
+        return Ok(Explanation { decision, independent_item, routes, links, roles, givers });
     };
     let explained = policy::explain(asker.global, snapshot, &query, MOST_GIVERS);
     let mut explanation = explained.map_err(|unknown| {

@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::parse::{self, Violations};
 use crate::app::{
     BatchCheckItem, BatchCheckPermissions, CheckPermission, ListAccessiblePortfolios,
-    ListEffectivePermissions, ListSubjects, Requirement, Whom,
+    ListEffectivePermissions, ListSubjects, ListVisibleItems, Requirement, Whom,
 };
 use crate::config::Limits;
 use crate::domain::caller::Actor;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
-use crate::domain::{ItemId, ItemKey, ItemType, PortfolioId, Subject, Timestamp, UserId};
+use crate::domain::{ItemId, ItemKey, ItemType, PortfolioId, Subject, Timestamp};
 use crate::proto::v1;
 
 /// The longest name that is looked for in the catalogue, in bytes.
@@ -227,6 +227,47 @@ pub(super) fn subjects(
     })())
 }
 
+/// The question, and what its page tokens are bound to.
+pub(super) fn visible_items(
+    request: v1::ListVisibleItemsRequest,
+    actor: &Actor,
+    limits: &Limits,
+) -> Result<(ListVisibleItems, String), Refusal> {
+    let v1::ListVisibleItemsRequest {
+        subject,
+        portfolio,
+        r#type,
+        consistency,
+        at,
+        page_size,
+        page_token,
+    } = request;
+    let mut violations = Violations::default();
+    let subject = violations.check(parse::subject("subject", subject.as_ref()));
+    let portfolio: Option<PortfolioId> = violations.check(parse::id("portfolio", &portfolio));
+    let item_type: Option<Option<ItemType>> = violations.check(parse::optional_id("type", &r#type));
+    let requirement = violations.check(requirement(consistency));
+    let at = violations.check(parse::optional_timestamp("at", at));
+    let query = (|| {
+        let parts = [&subject.as_ref()?.to_string(), portfolio.as_ref()?.as_str(), &r#type];
+        Some(bound("ListVisibleItems", actor, at?, &parts))
+    })();
+    let query = query.unwrap_or_default();
+    let page = (page_size, page_token.as_str());
+    let page = parse::page(&mut violations, &query, page, limits.max_page_size);
+    violations.finish((|| {
+        let question = ListVisibleItems {
+            subject: subject?,
+            portfolio: portfolio?,
+            item_type: item_type?,
+            requirement: requirement?,
+            at: at?,
+            page: page?,
+        };
+        Some((question, query))
+    })())
+}
+
 fn whom(resolution: i32) -> Result<Whom, Refusal> {
     match v1::SubjectResolution::try_from(resolution) {
         Ok(v1::SubjectResolution::Unspecified | v1::SubjectResolution::Users) => Ok(Whom::Resolved),
@@ -269,9 +310,10 @@ fn item(path: impl Display, item: Option<v1::ItemReference>) -> Result<Item, Ref
         violations.check::<()>(Err(missing));
     }
     let item_type = parse::type_name(format_args!("{path}.type"), r#type);
-    let item_type = violations.check(item_type.and_then(|name| {
-        parse::optional_id::<ItemType>(format_args!("{path}.type"), &name)
-    }));
+    let item_type = violations.check(
+        item_type
+            .and_then(|name| parse::optional_id::<ItemType>(format_args!("{path}.type"), &name)),
+    );
     let id = violations.check(parse::optional_id::<ItemId>(format_args!("{path}.id"), &id));
     let author = author.map(|author| parse::subject(format_args!("{path}.author"), Some(&author)));
     let author = violations.check(author.transpose());

@@ -44,7 +44,9 @@ impl Compiler {
             self.add_membership(member, Subject::Group(group));
         }
         part.portfolios.into_iter().for_each(|fact| self.add_portfolio(fact));
-        part.items.into_iter().for_each(|fact| self.snapshot.put_item(&fact.key.clone(), Some(fact)));
+        part.items
+            .into_iter()
+            .for_each(|fact| self.snapshot.put_item(&fact.key.clone(), Some(fact)));
     }
 
     /// An estimate of the memory held so far, as [`Snapshot::bytes`].

@@ -20,6 +20,9 @@ use super::source::{Reached, Source, Via};
 pub struct Explanation {
     /// The answer of [`check`](super::check): the same evaluation gave both.
     pub decision: Decision,
+    /// Whether it is about an independent item: then what the portfolio gives counts for
+    /// `portfolio.view` alone (ACC-5).
+    pub independent_item: bool,
     /// Every way by which anything reaches the subject here, in force or not: sorted, each once, in
     /// the order in which reasons are preferred. Empty where the decision looks at none: the
     /// portfolio or the subject is unknown, or the subject is deactivated.
@@ -167,7 +170,8 @@ pub fn explain(
     let givers = givers(global, snapshot, query, (&decision, &roles), most_givers);
     let roles = roles.into_iter().map(|role| role.key().clone()).collect();
     let links = number.into_iter().flat_map(|number| snapshot.links_of(number)).map(Some);
-    Ok(Explanation { decision, routes, links: links.collect(), roles, givers })
+    let (links, independent_item) = (links.collect(), false);
+    Ok(Explanation { decision, independent_item, routes, links, roles, givers })
 }
 
 impl Snapshot {

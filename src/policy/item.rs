@@ -282,8 +282,7 @@ impl Both<'_> {
     fn itself(&self, at: Timestamp) -> Decision {
         let Self { asked, reached, settings, authorship, halted, .. } = self;
         let permission = asked.permission;
-        let mut evaluation =
-            Evaluation::new(permission, reached.subject, *authorship, at, *halted);
+        let mut evaluation = Evaluation::new(permission, reached.subject, *authorship, at, *halted);
         for source in asked.snapshot.item_sources(settings, reached) {
             evaluation.weigh(&source);
             if evaluation.is_settled() {

@@ -46,7 +46,8 @@ pub(super) fn explain_item(
     if matches!(decision.reason, Reason::PortfolioUnknown | Reason::ItemUnknown) {
         let (routes, links) = (Vec::new(), Vec::new());
         let (roles, givers) = (Vec::new(), Givers::default());
-        return Ok(Explanation { decision, routes, links, roles, givers });
+        let independent_item = false;
+        return Ok(Explanation { decision, independent_item, routes, links, roles, givers });
     }
     let routes = place.routes();
     let (roles, givers) = match &item.settings {
@@ -61,7 +62,8 @@ pub(super) fn explain_item(
     let roles = roles.into_iter().map(|role| role.key().clone()).collect();
     let number = snapshot.portfolio_names.find(query.portfolio);
     let links = number.into_iter().flat_map(|number| snapshot.links_of(number)).map(Some);
-    Ok(Explanation { decision, routes, links: links.collect(), roles, givers })
+    let (links, independent_item) = (links.collect(), item.settings.is_some());
+    Ok(Explanation { decision, independent_item, routes, links, roles, givers })
 }
 
 impl<'a> Place<'a> {
@@ -73,8 +75,7 @@ impl<'a> Place<'a> {
         let reached = Reached::by(snapshot, subject);
         let authorship = author.map(|author| author == query.subject);
         let halted = is_halted(portfolio, permission) || item.is_halted(permission);
-        let evaluation =
-            || Evaluation::new(permission, subject, authorship, query.at, halted);
+        let evaluation = || Evaluation::new(permission, subject, authorship, query.at, halted);
         let mut routes = Vec::new();
         let on_portfolio = match &item.settings {
             None => Some(evaluation()),

@@ -77,12 +77,10 @@ impl<'a> Sight<'a> {
     /// The items behind `after`, or all, each with the check's answer.
     fn from(&self, after: Option<&ItemKey>) -> impl Iterator<Item = (&ItemKey, Decision)> {
         let VisibleItems { portfolio, item_type, .. } = self.question;
-        let shown = self.snapshot.items.shown_by(portfolio);
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let behind = move |shown: &'_ super::item::Shown| {
-            shown.range::<_, ItemKey>((start, Bound::Unbounded))
-        };
-        let items = shown.into_iter().flat_map(behind);
+        let behind = (start, Bound::Unbounded);
+        let shown = self.snapshot.items.shown_by(portfolio).into_iter();
+        let items = shown.flat_map(move |shown| shown.range::<_, ItemKey>(behind));
         let wanted = move |key: &ItemKey| item_type.is_none_or(|wanted| key.item_type == *wanted);
         items.filter(move |(key, _)| wanted(key)).filter_map(|(key, number)| {
             let item = self.snapshot.items.of(*number)?;

@@ -459,6 +459,7 @@ fn a_change_leaves_the_bytes_of_a_fresh_compile_and_the_old_snapshot_alone() {
         vec![grant("group:g", "viewer")],
     );
     let gone = OrganizationChanges {
+        items: Vec::new(),
         roles: vec![("viewer".parse().unwrap(), None)],
         subjects: vec![(subject("user:ann"), None), (subject("user:nobody"), None)],
         portfolios: vec![("roadmap".parse().unwrap(), None)],
@@ -472,6 +473,7 @@ fn a_change_leaves_the_bytes_of_a_fresh_compile_and_the_old_snapshot_alone() {
         portfolio(Visibility::Private, "viewer", vec![grant("group:g", "viewer")]),
     );
     let back = OrganizationChanges {
+        items: Vec::new(),
         roles: again.roles.into_iter().map(|fact| (fact.key.clone(), Some(fact))).collect(),
         subjects: again.subjects.into_iter().map(|f| (f.subject.clone(), Some(f))).collect(),
         portfolios: again.portfolios.into_iter().map(|f| (f.id.clone(), Some(f))).collect(),

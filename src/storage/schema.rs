@@ -343,7 +343,7 @@ diesel::table! {
         display_name -> Text,
         /// The kind of who made it; null if nobody is known.
         author_kind -> Nullable<Text>,
-        /// Who made it (ACC-4); null if nobody is known.
+        /// Who made it (ACC-4); null if nobody is known, or the account was deleted.
         author_id -> Nullable<Text>,
         /// Who owns it; null after the owner's account was deleted, and if there never was one.
         owner -> Nullable<Text>,

@@ -40,6 +40,7 @@ mod oracle;
 mod oracle_lists;
 mod overload;
 mod plans;
+mod policy_items;
 mod policy_lists;
 mod policy_properties;
 mod pools;

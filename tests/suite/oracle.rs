@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis::domain::access_settings::Visibility;
 use portcullis::domain::directory::{SiteRole, Standing};
 use portcullis::domain::fact::{
-    GlobalFacts, GrantFact, ItemFact, ItemSettings, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact,
+    GlobalFacts, GrantFact, ItemFact, ItemSettings, OrganizationFacts, PortfolioFact, RoleFact,
+    SubjectFact,
 };
 use portcullis::domain::permission::{Effect, Permission};
 use portcullis::domain::role::{Reach, RoleTable};
@@ -213,6 +214,8 @@ impl Model {
                     visibility: *visibility,
                     organization_access_role: role.clone(),
                     archived: false,
+                    link: None,
+                    owner: None,
                     grants: grants.clone(),
                 }];
                 match alone.check_in_use(&plain)? {

@@ -78,6 +78,8 @@ fn reason(why: Why) -> DecisionReason {
         Why::AuthorUnknown => DecisionReason::AuthorUnknown,
         Why::InternalOnly => DecisionReason::InternalOnly,
         Why::Archived => DecisionReason::Archived,
+        Why::ItemUnknown => DecisionReason::ItemUnknown,
+        Why::ItemNoAccess => DecisionReason::ItemNoAccess,
     }
 }
 
@@ -225,6 +227,9 @@ impl Stage {
             Operation::DeletePortfolio { portfolio } => self.delete_portfolio(portfolio).await,
             Operation::SetLink { .. } | Operation::SetOwner { .. } => {
                 panic!("these worlds have no links")
+            }
+            Operation::PutItem { .. } | Operation::DeleteItem { .. } => {
+                panic!("these worlds have no items")
             }
         }
     }

@@ -3,17 +3,18 @@
 //! the instants that are asked about.
 
 use portcullis::domain::access_settings::Visibility;
-use portcullis::domain::{ItemKey, Subject};
 use portcullis::domain::directory::SiteRole;
 use portcullis::domain::permission::Effect;
 use portcullis::domain::role::{Preset, Reach};
+use portcullis::domain::{ItemKey, Subject};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::oracle::{
-    CatalogueEntry, Grant, Group, Item, Model, Operation, Portfolio, Question, Role, ServiceAccount, User,
+    CatalogueEntry, Grant, Group, Item, Model, Operation, Portfolio, Question, Role,
+    ServiceAccount, User,
 };
 
 pub const ROLES: [&str; 4] = ["manager", "contributor", "viewer", "assessor"];

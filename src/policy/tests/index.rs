@@ -137,6 +137,7 @@ fn change() -> impl Strategy<Value = OrganizationChanges> {
     let subjects = vec((subject_fact(), prop::bool::weighted(0.8)), 0..3);
     let portfolios = vec((portfolio_fact(), prop::bool::weighted(0.7)), 0..3);
     (subjects, portfolios).prop_map(|(subjects, portfolios)| OrganizationChanges {
+        items: Vec::new(),
         roles: Vec::new(),
         subjects: subjects
             .into_iter()

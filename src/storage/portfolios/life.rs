@@ -72,7 +72,8 @@ impl Write {
         Ok(after)
     }
 
-    /// Deletes a portfolio for good: its grants end, the row and the audit trail stay (VIS-9).
+    /// Deletes a portfolio for good: its grants end, and what only it shows
+    /// is deleted; the row and the audit trail stay (VIS-9).
     ///
     /// # Errors
     /// As [`Write::insert_portfolio`].
@@ -103,6 +104,7 @@ impl Write {
         let ended: Vec<Value> = ended.into_iter().map(grant).collect();
         let was = json!({ "portfolio": before, "grants": ended });
         self.record(change("portfolio.deleted", before, was, Value::Null));
+        self.hide_items_of(before).await?;
         Ok(after)
     }
 }
