@@ -58,6 +58,7 @@ mod rules_directory;
 mod rules_freshness;
 mod rules_functions;
 mod rules_groups;
+mod rules_items;
 mod rules_managers;
 mod rules_member_lists;
 mod rules_members;

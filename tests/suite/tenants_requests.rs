@@ -72,14 +72,16 @@ impl Maker<'_> {
             (
                 _,
                 "at" | "etag" | "start_time" | "expire_time" | "duration" | "from_time"
-                | "until_time" | "create_time" | "update_time" | "item" | "author" | "kinds"
-                | "picture_uri" | "preset" | "privacy_approval" | "reason",
+                | "until_time" | "create_time" | "update_time" | "author" | "kinds" | "picture_uri"
+                | "preset" | "privacy_approval" | "reason",
             )
+            | ("CheckPermissionRequest" | "ExplainPermissionRequest" | "BatchCheckItem", "item")
             | ("User" | "ServiceAccount", "status")
             | ("Portfolio", "state")
             | ("CatalogPermission", "may_be_own" | "internal_only" | "registered") => false,
             (_, "page_token") => !self.pages.is_empty() && self.one_in(3),
             (_, "request_id") => self.one_in(8),
+            (_, "copy_settings_of") => self.one_in(6),
             (
                 "UserFilter"
                 | "MemberFilter"
@@ -89,6 +91,8 @@ impl Maker<'_> {
                 _,
             )
             | (_, "filter" | "page_size" | "visibility" | "organization_access_role")
+            | ("Item", "independent" | "grants" | "archived" | "owner")
+            | ("ListItemsRequest" | "ListVisibleItemsRequest", "type")
             | ("ListAuditEventsRequest", "portfolio" | "organization")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
             _ => true,
@@ -146,6 +150,9 @@ impl Maker<'_> {
             "UpdatePortfolioRequest" => &["display_name", "type"],
             "UpdateAccessSettingsRequest" => &["visibility", "organization_access_role"],
             "UpdateMemberRequest" => &["role"],
+            "UpdateItemRequest" => {
+                &["display_name", "portfolios", "owner", "visibility", "grants", "archived"]
+            }
             other => panic!("{other}: say here what its mask may name"),
         }))
     }
@@ -156,7 +163,10 @@ impl Maker<'_> {
             | (_, "organization" | "home_organization" | "partner_organizations") => {
                 self.organization()
             }
-            ("Portfolio", "id") | (_, "portfolio") => self.id('p'),
+            ("Portfolio", "id") | (_, "portfolio" | "portfolios" | "copy_settings_of") => {
+                self.id('p')
+            }
+            ("Item" | "GetItemRequest" | "DeleteItemRequest", "id") => self.id('i'),
             ("User", "id") | (_, "user" | "owner" | "new_owner" | "administrators") => self.id('u'),
             ("Group", "id") | (_, "group") => self.id('g'),
             ("ServiceAccount", "id") | (_, "service_account") => self.id('s'),

@@ -236,9 +236,9 @@ pub fn question() -> impl Strategy<Value = Question> {
 pub const ITEMS: [&str; 4] = ["board:b0", "board:b1", "assessment:a0", "board:none"];
 
 fn item() -> impl Strategy<Value = Item> {
-    let settings = (visibility(), access_role(), vec(grant(), 0..8));
+    let settings = (visibility(), access_role(), vec(grant(), 4..20));
     let author = option::of(select(subjects()));
-    let shown = vec(select(PORTFOLIOS[..3].to_vec()), 1..3);
+    let shown = vec(select(PORTFOLIOS[..3].to_vec()), 1..7);
     let archived = prop::bool::weighted(0.2);
     (select(ITEMS[..3].to_vec()), shown, author, archived, option::weighted(0.7, settings))
         .prop_map(|(key, shown, author, archived, settings)| {
