@@ -133,7 +133,7 @@ impl Client {
         }
     }
 
-    async fn listed(&self, portfolio: &str) -> Result<Vec<String>, Status> {
+    async fn listed_items(&self, portfolio: &str) -> Result<Vec<String>, Status> {
         let (mut found, mut page_token) = (Vec::new(), String::new());
         loop {
             let portfolio = portfolio.to_owned();
@@ -230,8 +230,11 @@ async fn acc_6_the_visible_items_and_how_many_are_withheld() {
     assert_eq!(own, (keys(&["goal:g1"]), None));
     let unseen = refusal(server.acting("user:dan").visible("user:dan", "gemini").await);
     assert_eq!(unseen, (Code::NotFound, "PORTFOLIO_NOT_FOUND".to_owned()));
-    assert_eq!(server.acting("user:ben").listed("apollo").await.unwrap(), ["board:b1", "goal:g1"]);
-    assert_eq!(system.listed("apollo").await.unwrap(), ["board:b1", "board:b2", "goal:g1"]);
+    assert_eq!(
+        server.acting("user:ben").listed_items("apollo").await.unwrap(),
+        ["board:b1", "goal:g1"]
+    );
+    assert_eq!(system.listed_items("apollo").await.unwrap(), ["board:b1", "board:b2", "goal:g1"]);
 }
 
 #[tokio::test]
