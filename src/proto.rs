@@ -41,6 +41,7 @@ mod tests {
                 "AccessSettingsService",
                 "DirectoryService",
                 "EventService",
+                "ItemService",
                 "MembershipService",
                 "PolicyService",
                 "PortfolioService",

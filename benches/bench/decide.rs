@@ -6,9 +6,12 @@ mod linked;
 use std::hint::black_box;
 use std::time::Instant;
 
-use portcullis::domain::fact::{OrganizationChanges, SubjectFact};
+use portcullis::domain::access_settings::Visibility;
+use portcullis::domain::fact::{
+    GrantFact, ItemFact, ItemSettings, OrganizationChanges, SubjectFact,
+};
 use portcullis::domain::page::Page;
-use portcullis::domain::{PortfolioId, Subject, Timestamp};
+use portcullis::domain::{ItemKey, PortfolioId, RoleKey, Subject, Timestamp};
 use portcullis::policy::{self, Asked, Compiler, Global, Query, Snapshot};
 
 use super::Outcome;
@@ -136,7 +139,7 @@ struct Question {
 impl Question {
     fn query(&self) -> Query<'_> {
         let (subject, portfolio) = (&self.subject, self.portfolio.as_str());
-        Query { subject, permission: PERMISSION, portfolio, author: None, at: NOW }
+        Query { subject, permission: PERMISSION, portfolio, author: None, item: None, at: NOW }
     }
 
     fn ask(&self, global: &Global, snapshot: &Snapshot) -> bool {
@@ -210,6 +213,44 @@ fn decisions(world: World, global: &Global, snapshot: &Snapshot, figures: &mut F
     let few: Vec<&Question> = yes[..32].iter().chain(&no[..32]).collect();
     let hot: Vec<f64> = (0..1_000).map(|_| per_call(&few, |it| it.ask(global, snapshot))).collect();
     figures.add(&format!("decide_ns_{}_hot", figures.size), median(&hot));
+    items(global, snapshot, &yes, figures);
+}
+
+/// The same on an independent item that the portfolio shows: two settings are looked at (ACC-5).
+/// Each question has an item of its own, so that none is in the processor's cache.
+fn items(global: &Global, snapshot: &Snapshot, yes: &[Question], figures: &mut Figures) {
+    let key = |n: usize| -> Option<ItemKey> { format!("board:b{n}").parse().ok() };
+    let fact = |(n, question): (usize, &Question)| {
+        let grant = GrantFact {
+            subject: question.subject.clone(),
+            role: RoleKey::viewer(),
+            start_time: None,
+            expire_time: None,
+        };
+        let fact = ItemFact {
+            key: key(n)?,
+            portfolios: vec![question.portfolio.clone()],
+            author: None,
+            archived: false,
+            settings: Some(ItemSettings {
+                visibility: Visibility::Private,
+                organization_access_role: RoleKey::viewer(),
+                grants: vec![grant],
+            }),
+        };
+        Some((fact.key.clone(), Some(fact)))
+    };
+    let items = yes.iter().enumerate().filter_map(fact).collect();
+    let changes = OrganizationChanges { items, ..OrganizationChanges::default() };
+    let snapshot = snapshot.apply(changes, global);
+    let asked: Vec<(&Question, ItemKey)> =
+        yes.iter().enumerate().filter_map(|(n, it)| Some((it, key(n)?))).collect();
+    let ask = |(question, key): &(&Question, ItemKey)| {
+        let query = Query { item: Some(key), ..question.query() };
+        policy::check(global, &snapshot, &query).is_ok_and(|decision| decision.allowed)
+    };
+    let samples: Vec<f64> = asked.chunks(SAMPLE).map(|asked| per_call(asked, ask)).collect();
+    figures.of_size("decide_ns_item", quantile(&samples, 0.5));
 }
 
 /// Nanoseconds per call.

@@ -68,7 +68,7 @@ impl<'a> Asker<'a> {
     pub(super) fn sees_members(&self, snapshot: &Snapshot, portfolio: &str) -> bool {
         let Some(actor) = self.actor else { return true };
         let (permission, author, at) = (MEMBERS_VIEW, None, self.now);
-        let query = Query { subject: actor, permission, portfolio, author, at };
+        let query = Query { subject: actor, permission, portfolio, author, item: None, at };
         policy::check(self.global, snapshot, &query).is_ok_and(|view| view.allowed)
     }
 

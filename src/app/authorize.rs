@@ -6,7 +6,7 @@ use crate::domain::directory::Organization;
 use crate::domain::permission::{MEMBERS_VIEW, Permission, PermissionName};
 use crate::domain::portfolio::{Portfolio, PortfolioState};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
+use crate::domain::{ItemKey, OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
 use crate::policy::{self, Asked, Decision, Global, Holdings, Snapshot};
 use crate::storage::facts::Question;
 use crate::storage::{Error, Failure, Transaction};
@@ -26,7 +26,17 @@ impl Scene {
         question: &Question<'_>,
         at: Timestamp,
     ) -> Result<Self, Error> {
-        let answer = transaction.facts_for(question).await?;
+        Self::load_with_item(transaction, question, None, at).await
+    }
+
+    /// The same, and what it needs about an item.
+    pub(super) async fn load_with_item(
+        transaction: &mut Transaction,
+        question: &Question<'_>,
+        item: Option<&ItemKey>,
+        at: Timestamp,
+    ) -> Result<Self, Error> {
+        let answer = transaction.facts_for_item(question, item).await?;
         let global = Global::compile(answer.global);
         let snapshot = Snapshot::compile(answer.organization, &global);
         Ok(Self { global, snapshot, at })

@@ -9,7 +9,7 @@ use super::{App, Context, Error};
 use crate::cache::Requirement;
 use crate::domain::refusal::Refusal;
 use crate::domain::revision::Token;
-use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::domain::{ItemKey, PortfolioId, Subject, Timestamp};
 use crate::policy::{self, Decision, Query};
 
 /// Many questions, answered at one position.
@@ -34,6 +34,8 @@ pub struct BatchCheckItem {
     pub portfolio: PortfolioId,
     /// Who authored the thing acted on (ACC-4).
     pub author: Option<Subject>,
+    /// The item acted on, or in which (ACC-5).
+    pub item: Option<ItemKey>,
 }
 
 /// The answers, and the position of all of them.
@@ -150,6 +152,7 @@ fn decide(
         permission: &item.permission,
         portfolio: item.portfolio.as_str(),
         author: item.author.as_ref(),
+        item: item.item.as_ref(),
         at,
     };
     let outcome = asker.decide(&query, &item.portfolio).map_err(Refusal::from);

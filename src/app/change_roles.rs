@@ -307,14 +307,14 @@ async fn refuse_giving_openly(
     }
     let found = write.organization(organization).await?;
     let by_default = found.is_some_and(|found| found.preset.organization_access_role() == role.key);
-    let places = write.role_uses(organization, &role.key).await?.organization_access_roles;
-    if !by_default && places == 0 {
+    let uses = write.role_uses(organization, &role.key).await?;
+    if !by_default && uses.organization_access_roles + uses.item_access_roles == 0 {
         return Ok(());
     }
     let (managing, key) = (managing.join(", "), &role.key);
     let why = match by_default {
         true => "new portfolios give it to the whole organization when they are open".to_owned(),
-        false => format!("it is the organization access role of {}", portfolios(places)),
+        false => format!("it is the organization access role of {}", places(uses)),
     };
     let message = format!("the role `{key}` must not hold {managing}: {why}");
     let refusal = Refusal::new(Reason::OrganizationRoleForbidden, message).with("role", key);
@@ -322,18 +322,27 @@ async fn refuse_giving_openly(
 }
 
 fn in_use(key: &RoleKey, uses: RoleUses) -> Refusal {
-    let RoleUses { grants, organization_access_roles, function_ceilings } = uses;
+    let RoleUses {
+        grants,
+        organization_access_roles,
+        function_ceilings,
+        item_grants,
+        item_access_roles,
+    } = uses;
     let mut kinds = Vec::new();
     if grants > 0 {
         kinds.push(format!("by {grants} grant{}", if grants == 1 { "" } else { "s" }));
     }
-    if organization_access_roles > 0 {
-        let places = portfolios(organization_access_roles);
-        kinds.push(format!("as the organization access role of {places}"));
+    if organization_access_roles + item_access_roles > 0 {
+        kinds.push(format!("as the organization access role of {}", places(uses)));
     }
     if function_ceilings > 0 {
         let plural = if function_ceilings == 1 { "" } else { "s" };
         kinds.push(format!("by {function_ceilings} ceiling{plural} of functions"));
+    }
+    if item_grants > 0 {
+        let plural = if item_grants == 1 { "" } else { "s" };
+        kinds.push(format!("by {item_grants} grant{plural} on items"));
     }
     let kinds = kinds.join(", and ");
     let message = format!("the role `{key}` is in use {kinds}; name a `replacement`");
@@ -342,8 +351,17 @@ fn in_use(key: &RoleKey, uses: RoleUses) -> Refusal {
         .with("grants", grants)
         .with("organization_access_roles", organization_access_roles)
         .with("function_ceilings", function_ceilings)
+        .with("item_grants", item_grants)
+        .with("item_access_roles", item_access_roles)
 }
 
-fn portfolios(count: u64) -> String {
-    if count == 1 { "1 portfolio".to_owned() } else { format!("{count} portfolios") }
+/// What gives a role by openness.
+fn places(uses: RoleUses) -> String {
+    let kinds = [(uses.organization_access_roles, "portfolio"), (uses.item_access_roles, "item")];
+    let used = kinds.into_iter().filter(|(count, _)| *count > 0);
+    let counted = used.map(|(count, what)| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{count} {what}{plural}")
+    });
+    counted.collect::<Vec<_>>().join(" and ")
 }

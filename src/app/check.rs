@@ -10,7 +10,7 @@ use crate::cache::{ColdCause, Freshness, Requirement, World};
 use crate::domain::fact::GlobalFacts;
 use crate::domain::refusal::Refusal;
 use crate::domain::revision::Token;
-use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::domain::{ItemKey, PortfolioId, Subject, Timestamp};
 use crate::policy::{self, Decision, Global, Query};
 use crate::storage::Failure;
 use crate::storage::facts::CheckQuestion;
@@ -29,6 +29,8 @@ pub struct CheckPermission {
     pub portfolio: PortfolioId,
     /// Who authored the thing acted on, for what is held as *own* (ACC-4).
     pub author: Option<Subject>,
+    /// The item acted on, or in which; one that is not registered changes nothing (ACC-5).
+    pub item: Option<ItemKey>,
     /// How fresh the answer must be.
     pub requirement: Requirement,
     /// When; now if not given (ACC-10).
@@ -140,7 +142,8 @@ impl App {
         let subjects: Vec<Subject> = actor.into_iter().chain([request.subject.clone()]).collect();
         let permissions = Glance::permissions(request);
         let (portfolio, subjects) = (&request.portfolio, subjects.as_slice());
-        let question = CheckQuestion { portfolio, subjects, permissions: &permissions };
+        let item = request.item.as_ref();
+        let question = CheckQuestion { portfolio, item, subjects, permissions: &permissions };
         loop {
             let facts = self.storage.check_facts(&question, context.deadline).await?;
             let token = facts.position.token_of_all(facts.epoch);
@@ -183,6 +186,7 @@ pub(super) fn decide(asker: &Asker<'_>, request: &CheckPermission) -> Result<Dec
         permission: &request.permission,
         portfolio: request.portfolio.as_str(),
         author: request.author.as_ref(),
+        item: request.item.as_ref(),
         at: instant(request.at, asker.now)?,
     };
     asker.decide(&query, &request.portfolio)

@@ -92,16 +92,17 @@ fn explain(
     request: &CheckPermission,
     at: Timestamp,
 ) -> Result<Explanation, Refusal> {
-    let CheckPermission { subject, permission, portfolio, author, .. } = request;
+    let CheckPermission { subject, permission, portfolio, author, item, .. } = request;
     let asker = memory.asker_about(portfolio);
-    let query =
-        Query { subject, permission, portfolio: portfolio.as_str(), author: author.as_ref(), at };
+    let (author, item) = (author.as_ref(), item.as_ref());
+    let query = Query { subject, permission, portfolio: portfolio.as_str(), author, item, at };
     let sight = asker.sight(query.portfolio);
     let Some(snapshot) = sight.snapshot else {
         asker.require_permission(permission)?;
         let (decision, givers) = (sight.unknown(), Givers::default());
         let (routes, links, roles) = (Vec::new(), Vec::new(), Vec::new());
-        return Ok(Explanation { decision, routes, links, roles, givers });
+        let independent_item = false;
+        return Ok(Explanation { decision, independent_item, routes, links, roles, givers });
     };
     let explained = policy::explain(asker.global, snapshot, &query, MOST_GIVERS);
     let mut explanation = explained.map_err(|unknown| {

@@ -4,14 +4,14 @@ use super::Context;
 use super::asker::{Asker, Undecided};
 use super::check::{CheckPermission, decide};
 use crate::domain::Timestamp;
-use crate::domain::permission::MEMBERS_VIEW;
+use crate::domain::permission::{MEMBERS_VIEW, PORTFOLIO_VIEW};
 use crate::policy::{Decision, Global, Snapshot};
 use crate::storage::facts::CheckFacts;
 
 /// The few facts of one check, compiled.
 ///
 /// INVARIANT (partial roles): its roles have no more of their tables than this check asks for, the
-/// asked permission and `members.view`. Nobody else may take them for whole, as a ceiling would
+/// asked permission, `members.view` and `portfolio.view`. Nobody else may take them for whole, as a ceiling would
 /// (ROL-7), so nothing leaves this module but the decision.
 pub(super) struct Glance {
     global: Global,
@@ -20,10 +20,10 @@ pub(super) struct Glance {
 }
 
 impl Glance {
-    /// The permissions that a check looks at: the asked one, and the one that lets others be asked
-    /// about (AUT-3).
-    pub(super) fn permissions(request: &CheckPermission) -> [&str; 2] {
-        [&request.permission, MEMBERS_VIEW]
+    /// The permissions that a check looks at: the asked one, the one that lets others be asked about
+    /// (AUT-3), and the one that reaching an independent item takes (ACC-5).
+    pub(super) fn permissions(request: &CheckPermission) -> [&str; 3] {
+        [&request.permission, MEMBERS_VIEW, PORTFOLIO_VIEW]
     }
 
     pub(super) fn compile(facts: CheckFacts) -> Self {

@@ -18,7 +18,11 @@ mod explain;
 mod function_ceilings;
 mod glance;
 mod groups;
+mod item_acting;
+mod item_copy;
+mod items;
 mod links;
+mod list_items;
 mod list_members;
 mod list_portfolios;
 mod members;
@@ -38,6 +42,7 @@ mod service_accounts;
 mod shadow;
 mod subjects;
 mod transfer_ownership;
+mod update_item;
 mod users;
 
 use serde::Serialize;
@@ -55,7 +60,10 @@ pub use compare::{CompareAccessSettings, ComparedAccessSettings};
 pub use explain::{Effective, Explained, ListEffectivePermissions};
 pub use function_ceilings::{FunctionCeilingKey, ListFunctionCeilings};
 pub use groups::{GroupMemberOutcome, GroupWithMembers, UpsertGroup};
+pub use item_acting::ItemName;
+pub use items::{DeleteItem, NewSettings, RegisterItem, SeenItem};
 pub use links::{LinkAccessSettings, UnlinkAccessSettings};
+pub use list_items::{ListItems, ListVisibleItems, Visible, VisibleItem};
 pub use list_portfolios::{ListPortfolios, ListUnmanagedPortfolios, PortfolioSummary};
 pub use members::{RemoveMember, RemovedMember, UpdateMember};
 pub use move_portfolio::MovePortfolio;
@@ -68,6 +76,7 @@ pub use roles::{OrganizationRole, RegisterPermission};
 pub use service_accounts::{ServiceAccountOutcome, UpsertServiceAccount};
 pub use subjects::{ListSubjects, SubjectAccess};
 pub use transfer_ownership::TransferOwnership;
+pub use update_item::UpdateItem;
 pub use users::{ListUsers, ListedUsers, UpsertUser, Upserted, UserInOrganizations, UserOutcome};
 
 pub use crate::cache::Requirement;
@@ -78,6 +87,7 @@ pub use crate::policy::{
 pub use crate::storage::{Error as StorageError, WriteContext};
 
 use self::authorize::Acting;
+use self::item_acting::ItemActing;
 use self::reach::{may_read_actor, require_actor};
 use self::shadow::Shadow;
 use crate::cache::Cache;
@@ -311,6 +321,44 @@ impl App {
                 refuse_deactivated(read, &context.principal).await?;
                 match locate(read).await {
                     Ok(organization) => Ok(Entry::Open(organization)),
+                    Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
+                        Some(first) => Ok(Entry::Replayed(first)),
+                        None => Err(Failure::Refused(refusal)),
+                    },
+                    Err(failure) => Err(failure),
+                }
+            })
+            .await?;
+        match entry {
+            Entry::Open(organization) => {
+                self.write(context, [Scope::Organization(organization)], body).await
+            }
+            Entry::Replayed(Written { outcome, token }) => Ok(Answer { value: outcome, token }),
+        }
+    }
+}
+
+impl App {
+    /// The same on an item.
+    async fn write_on_item<T, F>(
+        &self,
+        context: &WriteContext,
+        name: &ItemName,
+        body: F,
+    ) -> Result<Answer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
+            + Sync,
+    {
+        let (entry, _) = self
+            .storage
+            .read(context.deadline, async |read| {
+                let now = read.heads().now;
+                refuse_deactivated(read, &context.principal).await?;
+                match ItemActing::on(read, &context.principal, now, name, &[]).await {
+                    Ok(acting) => Ok(Entry::Open(acting.item.organization)),
                     Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
                         Some(first) => Ok(Entry::Replayed(first)),
                         None => Err(Failure::Refused(refusal)),

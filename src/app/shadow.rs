@@ -143,7 +143,9 @@ impl App {
             if heads.position().token(heads.epoch, Some(warm.shard)) != warm.token {
                 return Ok(None);
             }
-            Ok::<_, Failure>(Some(Scene::load(read, &question, *now).await?))
+            Ok::<_, Failure>(Some(
+                Scene::load_with_item(read, &question, request.item.as_ref(), *now).await?,
+            ))
         });
         let cold = match read.await {
             Ok((Some(cold), _)) => cold,
@@ -173,11 +175,13 @@ impl App {
 impl Warm {
     /// Says all that it takes to find out why memory is wrong.
     fn complain(&self, cold: &Scene, again: Option<Told>) {
-        let CheckPermission { subject, permission, portfolio, author, at, .. } = &self.request;
+        let CheckPermission { subject, permission, portfolio, author, item, at, .. } =
+            &self.request;
         let explained = |global: &Global, snapshot: &Snapshot| {
             let at = instant(*at, self.now).unwrap_or(self.now);
             let (portfolio, author) = (portfolio.as_str(), author.as_ref());
-            let query = Query { subject, permission, portfolio, author, at };
+            let item = item.as_ref();
+            let query = Query { subject, permission, portfolio, author, item, at };
             policy::explain(global, snapshot, &query, 0)
         };
         error!(

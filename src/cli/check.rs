@@ -4,7 +4,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::{ClientArguments, Failure, Outcome, output, text};
-use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::domain::{ItemKey, PortfolioId, Subject, Timestamp};
 use crate::proto::v1;
 use crate::proto::v1::DecisionReason;
 
@@ -18,6 +18,10 @@ pub(crate) struct Arguments {
 
     /// The id of the portfolio
     portfolio: PortfolioId,
+
+    /// The item acted on, or in which it is: `board:b1`
+    #[arg(long, env = "PORTCULLIS_ITEM", value_name = "TYPE:ID")]
+    item: Option<ItemKey>,
 
     /// Who made the thing that is acted on, for what may be done to own things only
     #[arg(long, env = "PORTCULLIS_ITEM_AUTHOR", value_name = "SUBJECT")]
@@ -42,6 +46,7 @@ pub(crate) struct Question<'a> {
     pub subject: &'a Subject,
     pub permission: &'a str,
     pub portfolio: &'a PortfolioId,
+    pub item: Option<&'a ItemKey>,
     pub item_author: Option<&'a Subject>,
     pub at: Option<Timestamp>,
 }
@@ -72,9 +77,11 @@ impl Question<'_> {
     }
 
     fn item(&self) -> Option<v1::ItemReference> {
-        self.item_author.map(|author| v1::ItemReference {
-            author: Some(text::subject_message(author)),
-            ..v1::ItemReference::default()
+        let Self { item, item_author, .. } = self;
+        (item.is_some() || item_author.is_some()).then(|| v1::ItemReference {
+            r#type: item.map(|item| item.item_type.to_string()).unwrap_or_default(),
+            id: item.map(|item| item.id.to_string()).unwrap_or_default(),
+            author: item_author.map(text::subject_message),
         })
     }
 }
@@ -84,15 +91,16 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   portcullis check user:ann initiative.edit apollo
   portcullis check user:ann comment.edit apollo --item-author user:ann
+  portcullis check user:ann comment.create apollo --item board:b1
   portcullis check user:ann portfolio.view apollo --at 2030-01-01T00:00:00Z --json
 
 Status 0: allowed. 1: denied. 2: error. `portcullis explain` says why.";
 
 /// Asks, prints the answer; denied is a *no*.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let Arguments { subject, permission, portfolio, item_author, at, .. } = arguments;
-    let item_author = item_author.as_ref();
-    let question = Question { subject, permission, portfolio, item_author, at: *at };
+    let Arguments { subject, permission, portfolio, item, item_author, at, .. } = arguments;
+    let (item, item_author) = (item.as_ref(), item_author.as_ref());
+    let question = Question { subject, permission, portfolio, item, item_author, at: *at };
     let request = question.request(&arguments.consistency);
     let answer = arguments.client.connect().await?.check_permission(request).await?;
     let until = answer.hold_until.as_ref().map(|until| text::time_text(text::time_of(until)));
@@ -134,6 +142,12 @@ pub(crate) fn sentence(reason: i32) -> &'static str {
             "their role allows it on their own things only; name the author with `--item-author`"
         }
         Reason::InternalOnly => "the permission is not for externals, whatever their role",
-        Reason::Archived => "the portfolio is archived: nothing is added or changed in it",
+        Reason::Archived => {
+            "the portfolio or the item is archived: nothing is added or changed in it"
+        }
+        Reason::ItemUnknown => "the portfolio does not show the item",
+        Reason::ItemNoAccess => {
+            "nothing in force on the item itself holds the permission, whatever the portfolio gives"
+        }
     }
 }

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::check::{self, Question};
 use super::{ClientArguments, Failure, Outcome, explanation, output, text};
-use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::domain::{ItemKey, PortfolioId, Subject, Timestamp};
 use crate::proto::v1;
 
 #[derive(Args, Clone, Debug)]
@@ -17,6 +17,10 @@ pub(crate) struct Arguments {
 
     /// The id of the portfolio
     portfolio: PortfolioId,
+
+    /// The item acted on, or in which it is: `board:b1`
+    #[arg(long, env = "PORTCULLIS_ITEM", value_name = "TYPE:ID")]
+    item: Option<ItemKey>,
 
     /// Who made the thing that is acted on, for what may be done to own things only
     #[arg(long, env = "PORTCULLIS_ITEM_AUTHOR", value_name = "SUBJECT")]
@@ -40,6 +44,7 @@ pub(crate) const EXAMPLES: &str = "\
 Examples:
   portcullis explain user:ann initiative.edit apollo
   portcullis explain user:ann comment.edit apollo --item-author user:ben
+  portcullis explain user:ann comment.create apollo --item board:b1
   portcullis explain user:ann portfolio.view apollo --at 2030-01-01T00:00:00Z --json
 
 Each branch is a way by which the subject reaches the portfolio, in force or not, and what it means
@@ -49,9 +54,9 @@ Status 0: allowed. 1: denied. 2: error.";
 
 /// Asks, prints the tree; denied is a *no*.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let Arguments { subject, permission, portfolio, item_author, at, .. } = arguments;
-    let item_author = item_author.as_ref();
-    let question = Question { subject, permission, portfolio, item_author, at: *at };
+    let Arguments { subject, permission, portfolio, item, item_author, at, .. } = arguments;
+    let (item, item_author) = (item.as_ref(), item_author.as_ref());
+    let question = Question { subject, permission, portfolio, item, item_author, at: *at };
     let request = question.explain_request(&arguments.consistency);
     let answer = arguments.client.connect().await?.explain_permission(request).await?;
     if arguments.client.json {

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::text;
+use crate::domain::permission::PORTFOLIO_VIEW;
 use crate::proto::v1;
 use crate::proto::v1::access_route::Route;
 use crate::proto::v1::{AccessRoute, AccessState, DecisionReason, RouteEffect};
@@ -21,10 +22,21 @@ impl Branch {
 
 /// The branches below the decision: each route, then what is missing.
 pub(crate) fn tree(answer: &v1::ExplainPermissionResponse, permission: &str) -> Vec<String> {
-    let routes = answer.routes.iter().map(|route| route_branch(route, permission));
+    // What the portfolio gives counts there for seeing it alone (ACC-5).
+    let asked = |route: &AccessRoute| match answer.independent_item && !route.on_item {
+        true => PORTFOLIO_VIEW,
+        false => permission,
+    };
+    let routes = answer.routes.iter().map(|route| route_branch(route, asked(route)));
     let mut branches: Vec<_> = link_branch(&answer.links).into_iter().chain(routes).collect();
     if !answer.allowed {
-        branches.extend(missing(answer, permission));
+        let on_item = DecisionReason::try_from(answer.reason) == Ok(DecisionReason::ItemNoAccess);
+        let seen = answer
+            .routes
+            .iter()
+            .any(|route| !route.on_item && route.effect() == RouteEffect::Allows);
+        let lacks_view = answer.independent_item && !seen && !on_item;
+        branches.extend(missing(answer, if lacks_view { PORTFOLIO_VIEW } else { permission }));
     }
     let mut lines = Vec::new();
     let last = branches.len().saturating_sub(1);
@@ -52,6 +64,7 @@ fn route_branch(route: &AccessRoute, permission: &str) -> Branch {
         Some(Route::Administrator(_)) => "administrator of the organization".to_owned(),
         None => "a way that this program is too old to know".to_owned(),
     };
+    let on = if route.on_item { " on the item" } else { "" };
     let role = if route.role.is_empty() { String::new() } else { format!(": {}", route.role) };
     let most = if route.viewer_at_most { ", for a site viewer as viewer at most" } else { "" };
     let of = route.settings_of.as_deref().map(|id| match id {
@@ -59,7 +72,7 @@ fn route_branch(route: &AccessRoute, permission: &str) -> Branch {
         _ => format!(", on portfolio:{id}"),
     });
     let twigs = vec![period(route), effect(route, permission)];
-    Branch { text: format!("{way}{role}{most}{}", of.unwrap_or_default()), twigs }
+    Branch { text: format!("{way}{on}{role}{most}{}", of.unwrap_or_default()), twigs }
 }
 
 /// The chain of links, if there is one.
@@ -128,7 +141,15 @@ fn missing(answer: &v1::ExplainPermissionResponse, permission: &str) -> Vec<Bran
             return vec![Branch::bare(text)];
         }
         DecisionReason::Archived => {
-            return vec![Branch::bare("missing: the portfolio would have to be restored")];
+            let text = "missing: the portfolio or the item, whichever is archived, would have to be \
+                        restored";
+            return vec![Branch::bare(text)];
+        }
+        DecisionReason::ItemUnknown => {
+            return vec![Branch::bare("missing: the portfolio would have to show the item")];
+        }
+        DecisionReason::ItemNoAccess if !roles.is_empty() => {
+            format!("missing: a grant on the item of a role with {permission}: {roles}")
         }
         DecisionReason::NotAuthor | DecisionReason::AuthorUnknown if roles.is_empty() => {
             "missing: being the author".to_owned()
@@ -160,6 +181,7 @@ pub(crate) fn json(answer: &v1::ExplainPermissionResponse) -> Value {
         "givers": answer.givers.iter().map(giver).collect::<Vec<_>>(),
         "more_givers": answer.more_givers,
         "links": answer.links,
+        "independent_item": answer.independent_item,
         "consistency_token": answer.consistency_token,
     })
 }
@@ -184,6 +206,7 @@ fn route_json(route: &AccessRoute) -> Value {
         "state": bare(route.state().as_str_name(), "ACCESS_STATE_"),
         "effect": bare(route.effect().as_str_name(), "ROUTE_EFFECT_"),
         "settings_of": route.settings_of,
+        "on_item": route.on_item,
     })
 }
 

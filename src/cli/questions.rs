@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 
 use super::check::Question;
 use super::text::{self, FileError};
-use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::domain::{ItemKey, PortfolioId, Subject, Timestamp};
 
 /// What a line looks like.
 const FORM: &str = concat!(
@@ -24,6 +24,8 @@ pub(crate) struct Line<A> {
     #[serde(deserialize_with = "text::parsed")]
     pub portfolio: PortfolioId,
     pub allowed: A,
+    #[serde(default, deserialize_with = "text::item")]
+    pub item: Option<ItemKey>,
     #[serde(default, deserialize_with = "text::parsed_option")]
     pub item_author: Option<Subject>,
     #[serde(default, deserialize_with = "text::instant")]
@@ -35,9 +37,9 @@ pub(crate) struct Line<A> {
 
 impl<A> Line<A> {
     pub fn question(&self) -> Question<'_> {
-        let Self { subject, permission, portfolio, item_author, at, .. } = self;
-        let item_author = item_author.as_ref();
-        Question { subject, permission, portfolio, item_author, at: *at }
+        let Self { subject, permission, portfolio, item, item_author, at, .. } = self;
+        let (item, item_author) = (item.as_ref(), item_author.as_ref());
+        Question { subject, permission, portfolio, item, item_author, at: *at }
     }
 }
 

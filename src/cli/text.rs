@@ -12,7 +12,7 @@ use time::format_description::well_known::Rfc3339;
 
 use crate::domain::ids::InvalidId;
 use crate::domain::role::{MANAGER, Preset};
-use crate::domain::{Subject, Timestamp};
+use crate::domain::{ItemKey, Subject, Timestamp};
 use crate::proto::v1;
 
 /// Reads an instant such as `2026-03-31T12:00:00Z`; what is finer than milliseconds is cut off.
@@ -154,6 +154,23 @@ where
 {
     let entry: Option<Parsed<T>> = Option::deserialize(deserializer)?;
     Ok(entry.map(|Parsed(entry)| entry))
+}
+
+struct ParsedItem(ItemKey);
+
+impl<'de> Deserialize<'de> for ParsedItem {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let item = |text: &str| text.parse().map_err(|error| format!("`{text}` {error}"));
+        deserializer.deserialize_str(Text(item)).map(Self)
+    }
+}
+
+/// Reads an item such as `board:b1`, where it may be left out.
+pub(crate) fn item<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<ItemKey>, D::Error> {
+    let entry: Option<ParsedItem> = Option::deserialize(deserializer)?;
+    Ok(entry.map(|ParsedItem(item)| item))
 }
 
 /// As [`parsed`], for a list.

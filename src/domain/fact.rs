@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::access_settings::Visibility;
 use super::directory::Standing;
 use super::ids::{GroupId, OrganizationId, PortfolioId, RoleKey, Subject, UserId};
+use super::item::ItemKey;
 use super::permission::{Permission, PermissionName};
 use super::role::RoleTable;
 use super::timestamp::Timestamp;
@@ -29,6 +30,8 @@ pub enum FactKey {
     Subject(Subject),
     /// Of an organization: a portfolio, its settings and its grants.
     Portfolio(PortfolioId),
+    /// Of an organization: an item, the portfolios that show it, its settings and its grants.
+    Item(ItemKey),
 }
 
 /// The facts of no organization.
@@ -51,6 +54,8 @@ pub struct OrganizationFacts {
     pub subjects: Vec<SubjectFact>,
     /// Its portfolios, without the deleted ones.
     pub portfolios: Vec<PortfolioFact>,
+    /// Its items, without the deleted ones.
+    pub items: Vec<ItemFact>,
 }
 
 /// A part of an organization's facts. A large organization is read part by part, so that its rows
@@ -65,6 +70,8 @@ pub struct FactsPart {
     pub memberships: Vec<MembershipFact>,
     /// Portfolios with all their grants, each in one part only.
     pub portfolios: Vec<PortfolioFact>,
+    /// Items with all their grants, each in one part only.
+    pub items: Vec<ItemFact>,
 }
 
 impl FactsPart {
@@ -83,10 +90,17 @@ impl FactsPart {
             let link = fact.link.as_ref().map_or(0, |link| TEXT + link.as_str().len());
             own + link + fact.grants.iter().map(grant).sum::<usize>()
         };
+        let item = |fact: &ItemFact| {
+            let shown = fact.portfolios.iter().map(|id| TEXT + id.as_str().len()).sum::<usize>();
+            let grants = fact.settings.iter().flat_map(|settings| &settings.grants);
+            let own = size_of::<ItemFact>() + 2 * TEXT + fact.key.len();
+            own + shown + grants.map(grant).sum::<usize>()
+        };
         self.roles.iter().map(role).sum::<usize>()
             + self.standings.iter().map(standing).sum::<usize>()
             + self.memberships.iter().map(membership).sum::<usize>()
             + self.portfolios.iter().map(portfolio).sum::<usize>()
+            + self.items.iter().map(item).sum::<usize>()
     }
 }
 
@@ -151,6 +165,33 @@ pub struct PortfolioFact {
     pub grants: Vec<GrantFact>,
 }
 
+/// An item: what another service owns and portfolios show (ACC-5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemFact {
+    /// Which item.
+    pub key: ItemKey,
+    /// The portfolios that show it, any order, no duplicates; of the facts of one question no other
+    /// than the portfolio asked about.
+    pub portfolios: Vec<PortfolioId>,
+    /// Who made it, for what is held as *own* (ACC-4).
+    pub author: Option<Subject>,
+    /// Whether nothing is added or changed in it (VIS-8).
+    pub archived: bool,
+    /// Its own settings; none: it follows its portfolio.
+    pub settings: Option<ItemSettings>,
+}
+
+/// An independent item's own settings, of the shape of a portfolio's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ItemSettings {
+    /// What internal users without a grant may do.
+    pub visibility: Visibility,
+    /// The role that openness gives.
+    pub organization_access_role: RoleKey,
+    /// Every grant that nobody has ended.
+    pub grants: Vec<GrantFact>,
+}
+
 /// A grant, as far as decisions look at it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantFact {
@@ -182,6 +223,8 @@ pub struct OrganizationChanges {
     pub subjects: Vec<(Subject, Option<SubjectFact>)>,
     /// Portfolios of the organization.
     pub portfolios: Vec<(PortfolioId, Option<PortfolioFact>)>,
+    /// Items of the organization.
+    pub items: Vec<(ItemKey, Option<ItemFact>)>,
 }
 
 /// Global facts, read again by their keys.

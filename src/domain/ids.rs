@@ -141,6 +141,14 @@ id!(
     /// What somebody is in an organization, such as `assessor`: a word of the client's (DIR-3).
     FunctionKey
 );
+id!(
+    /// What sort of thing an item is, such as `board`: a word of the client's (ACC-5).
+    ItemType
+);
+id!(
+    /// The id of an item, unique in its organization among those of its type, never reused.
+    ItemId
+);
 
 impl RoleKey {
     /// The built-in manager: the role whose unexpiring direct grants keep a portfolio managed

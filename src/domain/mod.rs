@@ -8,6 +8,7 @@ pub mod fact;
 pub mod function;
 pub mod group_nesting;
 pub mod ids;
+pub mod item;
 pub mod membership;
 pub mod nesting;
 pub mod page;
@@ -21,7 +22,8 @@ pub mod role;
 pub mod timestamp;
 
 pub use ids::{
-    FunctionKey, GroupId, OrganizationId, PortfolioId, PrivacyRequestId, RoleKey, ServiceAccountId,
-    Subject, UserId,
+    FunctionKey, GroupId, ItemId, ItemType, OrganizationId, PortfolioId, PrivacyRequestId, RoleKey,
+    ServiceAccountId, Subject, UserId,
 };
+pub use item::ItemKey;
 pub use timestamp::Timestamp;

@@ -139,6 +139,8 @@ impl Permission {
     }
 }
 
+/// Sees a portfolio and what it shows.
+pub const PORTFOLIO_VIEW: &str = "portfolio.view";
 /// Changes a portfolio's display name.
 pub const PORTFOLIO_UPDATE: &str = "portfolio.update";
 /// Changes a portfolio's type; archives and restores it.

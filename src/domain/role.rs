@@ -88,4 +88,8 @@ pub struct RoleUses {
     pub organization_access_roles: u64,
     /// What functions get on portfolios of a type.
     pub function_ceilings: u64,
+    /// Grants on items, in force or to come.
+    pub item_grants: u64,
+    /// Items that give it by openness.
+    pub item_access_roles: u64,
 }

@@ -24,6 +24,8 @@ const READ: Access =
 const INSPECT: Access = Access { attended: true, ..READ };
 /// What actors change.
 const CHANGE: Access = Access { scopes: &[Scope::AccessWrite], people: true, attended: true };
+/// What services own: they keep it with an actor or without.
+const KEEP: Access = Access { attended: false, ..CHANGE };
 /// Who and what there is.
 const LOOK_UP: Access = Access {
     scopes: &[Scope::PolicyRead, Scope::AccessWrite, Scope::DirectoryWrite],
@@ -75,6 +77,11 @@ const METHODS: &[(&str, Access)] = &[
     ("DirectoryService/UpsertServiceAccounts", ENROL),
     ("DirectoryService/UpsertUsers", ENROL),
     ("EventService/ListAuditEvents", INSPECT),
+    ("ItemService/DeleteItem", KEEP),
+    ("ItemService/GetItem", READ),
+    ("ItemService/ListItems", READ),
+    ("ItemService/RegisterItem", KEEP),
+    ("ItemService/UpdateItem", KEEP),
     ("MembershipService/AddMembers", CHANGE),
     ("MembershipService/GetMember", READ),
     ("MembershipService/ListMembers", READ),
@@ -86,6 +93,7 @@ const METHODS: &[(&str, Access)] = &[
     ("PolicyService/ListAccessiblePortfolios", ASK),
     ("PolicyService/ListEffectivePermissions", ASK),
     ("PolicyService/ListSubjects", ASK),
+    ("PolicyService/ListVisibleItems", ASK),
     ("PortfolioService/ArchivePortfolio", CHANGE),
     ("PortfolioService/CreatePortfolio", CHANGE),
     ("PortfolioService/DeletePortfolio", CHANGE),

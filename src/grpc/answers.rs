@@ -5,7 +5,7 @@ use super::status;
 use crate::app::{
     AccessiblePortfolio, BatchChecked, Checked, Decision, DecisionReason as Reason, Effective,
     EffectivePermission, Explained, ExplainedRoute, Explanation, Giver, Origin, RouteEffect,
-    SubjectAccess, Way,
+    SubjectAccess, VisibleItem, Way,
 };
 use crate::domain::Timestamp;
 use crate::domain::refusal::Refusal;
@@ -48,7 +48,7 @@ fn outcome(outcome: Result<Decision, Refusal>) -> v1::BatchCheckOutcome {
 
 pub(super) fn explained(explained: Explained) -> v1::ExplainPermissionResponse {
     let Explained { explanation, at, token } = explained;
-    let Explanation { decision, routes, links, roles, givers } = explanation;
+    let Explanation { decision, independent_item, routes, links, roles, givers } = explanation;
     let Decision { allowed, reason, hold_until } = decision;
     let giver = |Giver { user, administrator }| v1::Giver { user: user.to_string(), administrator };
     v1::ExplainPermissionResponse {
@@ -61,6 +61,7 @@ pub(super) fn explained(explained: Explained) -> v1::ExplainPermissionResponse {
         more_givers: givers.more,
         consistency_token: token.encode(),
         // Blank where it is not told (VIS-4).
+        independent_item,
         links: links.into_iter().map(|it| it.map_or_else(String::new, String::from)).collect(),
     }
 }
@@ -68,8 +69,17 @@ pub(super) fn explained(explained: Explained) -> v1::ExplainPermissionResponse {
 fn route(route: ExplainedRoute, at: Timestamp) -> v1::AccessRoute {
     use v1::access_route::Route;
     // How far it reaches shows in the effect.
-    let ExplainedRoute { way, role, start_time, expire_time, in_force, reach: _, effect, origin } =
-        route;
+    let ExplainedRoute {
+        way,
+        role,
+        start_time,
+        expire_time,
+        in_force,
+        reach: _,
+        effect,
+        origin,
+        on_item,
+    } = route;
     let viewer_at_most = way == Way::OrganizationAccess { bounded: true };
     let route = match way {
         Way::Direct => Route::Direct(true),
@@ -100,6 +110,7 @@ fn route(route: ExplainedRoute, at: Timestamp) -> v1::AccessRoute {
             Origin::Linked(id) => Some(id.to_string()),
             Origin::Untold => Some(String::new()),
         },
+        on_item,
     }
 }
 
@@ -162,6 +173,17 @@ pub(super) fn subject(row: &SubjectAccess) -> v1::SubjectAccess {
     }
 }
 
+pub(super) fn visible_item(row: &VisibleItem) -> v1::VisibleItem {
+    let VisibleItem { key, decision } = row;
+    let Decision { allowed: _, reason, hold_until } = decision;
+    v1::VisibleItem {
+        r#type: key.item_type.to_string(),
+        id: key.id.to_string(),
+        reason: decision_reason(*reason).into(),
+        hold_until: hold_until.map(timestamp),
+    }
+}
+
 fn decision_reason(reason: Reason) -> v1::DecisionReason {
     match reason {
         Reason::DirectGrant => v1::DecisionReason::DirectGrant,
@@ -177,5 +199,7 @@ fn decision_reason(reason: Reason) -> v1::DecisionReason {
         Reason::AuthorUnknown => v1::DecisionReason::AuthorUnknown,
         Reason::InternalOnly => v1::DecisionReason::InternalOnly,
         Reason::Archived => v1::DecisionReason::Archived,
+        Reason::ItemUnknown => v1::DecisionReason::ItemUnknown,
+        Reason::ItemNoAccess => v1::DecisionReason::ItemNoAccess,
     }
 }

@@ -85,6 +85,9 @@ macro_rules! write_requests {
 }
 
 write_requests! {
+    RegisterItemRequest => "ItemService/RegisterItem",
+    UpdateItemRequest => "ItemService/UpdateItem",
+    DeleteItemRequest => "ItemService/DeleteItem",
     RegisterPermissionRequest => "RoleService/RegisterPermission",
     CreateRoleRequest => "RoleService/CreateRole",
     UpdateRoleRequest => "RoleService/UpdateRole",

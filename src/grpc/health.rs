@@ -8,15 +8,17 @@ use tonic_health::server::HealthReporter;
 use super::Services;
 use crate::proto::v1::access_settings_service_server::AccessSettingsServiceServer;
 use crate::proto::v1::directory_service_server::DirectoryServiceServer;
+use crate::proto::v1::item_service_server::ItemServiceServer;
 use crate::proto::v1::membership_service_server::MembershipServiceServer;
 use crate::proto::v1::policy_service_server::PolicyServiceServer;
 use crate::proto::v1::portfolio_service_server::PortfolioServiceServer;
 
 /// The empty name is the server as a whole.
-const SERVICES: [&str; 6] = [
+const SERVICES: [&str; 7] = [
     "",
     <AccessSettingsServiceServer<Services> as NamedService>::NAME,
     <DirectoryServiceServer<Services> as NamedService>::NAME,
+    <ItemServiceServer<Services> as NamedService>::NAME,
     <MembershipServiceServer<Services> as NamedService>::NAME,
     <PolicyServiceServer<Services> as NamedService>::NAME,
     <PortfolioServiceServer<Services> as NamedService>::NAME,

@@ -20,6 +20,8 @@ mod events;
 mod function_ceilings;
 mod groups;
 mod health;
+mod item_messages;
+mod items;
 mod layer;
 mod links;
 mod list_members;
@@ -58,6 +60,7 @@ use crate::proto::FILE_DESCRIPTOR_SET;
 use crate::proto::v1::access_settings_service_server::AccessSettingsServiceServer;
 use crate::proto::v1::directory_service_server::DirectoryServiceServer;
 use crate::proto::v1::event_service_server::EventServiceServer;
+use crate::proto::v1::item_service_server::ItemServiceServer;
 use crate::proto::v1::membership_service_server::MembershipServiceServer;
 use crate::proto::v1::policy_service_server::PolicyServiceServer;
 use crate::proto::v1::portfolio_service_server::PortfolioServiceServer;
@@ -139,6 +142,7 @@ impl Services {
             .add_service(service!(AccessSettingsServiceServer))
             .add_service(service!(DirectoryServiceServer))
             .add_service(service!(EventServiceServer))
+            .add_service(service!(ItemServiceServer))
             .add_service(service!(MembershipServiceServer))
             .add_service(service!(PolicyServiceServer))
             .add_service(service!(PortfolioServiceServer))

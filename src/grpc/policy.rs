@@ -79,4 +79,21 @@ impl PolicyService for Services {
             consistency_token: found.token.encode(),
         }))
     }
+
+    async fn list_visible_items(
+        &self,
+        request: Request<v1::ListVisibleItemsRequest>,
+    ) -> Result<Response<v1::ListVisibleItemsResponse>, Status> {
+        let (context, request) = context::read(request, self.request_timeout)?;
+        let actor = &context.principal.actor;
+        let (request, query) = questions::visible_items(request, actor, &self.limits)?;
+        let (found, withheld) = self.app.list_visible_items(&context, &request).await?;
+        let next = found.next.map(|key| encode_page_token(&query, &key));
+        Ok(Response::new(v1::ListVisibleItemsResponse {
+            items: found.rows.iter().map(answers::visible_item).collect(),
+            next_page_token: next.unwrap_or_default(),
+            withheld: withheld.map(|count| i32::try_from(count).unwrap_or(i32::MAX)),
+            consistency_token: found.token.encode(),
+        }))
+    }
 }

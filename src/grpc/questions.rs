@@ -6,13 +6,13 @@ use std::sync::Arc;
 use super::parse::{self, Violations};
 use crate::app::{
     BatchCheckItem, BatchCheckPermissions, CheckPermission, ListAccessiblePortfolios,
-    ListEffectivePermissions, ListSubjects, Requirement, Whom,
+    ListEffectivePermissions, ListSubjects, ListVisibleItems, Requirement, Whom,
 };
 use crate::config::Limits;
 use crate::domain::caller::Actor;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
-use crate::domain::{PortfolioId, Subject, Timestamp, UserId};
+use crate::domain::{ItemId, ItemKey, ItemType, PortfolioId, Subject, Timestamp};
 use crate::proto::v1;
 
 /// The longest name that is looked for in the catalogue, in bytes.
@@ -25,7 +25,7 @@ pub(super) fn check(request: v1::CheckPermissionRequest) -> Result<CheckPermissi
     let subject = violations.check(parse::subject("subject", subject.as_ref()));
     let permission = violations.check(self::permission("permission", permission));
     let portfolio = violations.check(parse::id("portfolio", &portfolio));
-    let author = violations.check(author("item", item));
+    let item = violations.check(self::item("item", item));
     let requirement = violations.check(requirement(consistency));
     let at = violations.check(parse::optional_timestamp("at", at));
     violations.finish((|| {
@@ -33,7 +33,8 @@ pub(super) fn check(request: v1::CheckPermissionRequest) -> Result<CheckPermissi
             subject: subject?,
             permission: permission?,
             portfolio: portfolio?,
-            author: author?,
+            author: item.clone()?.1,
+            item: item?.0,
             requirement: requirement?,
             at: at?,
         })
@@ -108,13 +109,14 @@ fn batch_item(
         (own, shared) if own.is_empty() => shared.clone().ok_or_else(|| missing("portfolio")),
         (own, _) => parse::id(format_args!("{path}.portfolio"), &own),
     });
-    let author = violations.check(author(format_args!("{path}.item"), item));
+    let item = violations.check(self::item(format_args!("{path}.item"), item));
     violations.finish((|| {
         Some(BatchCheckItem {
             subject: subject?,
             permission: permission?,
             portfolio: portfolio?,
-            author: author?,
+            author: item.clone()?.1,
+            item: item?.0,
         })
     })())
 }
@@ -225,6 +227,47 @@ pub(super) fn subjects(
     })())
 }
 
+/// The question, and what its page tokens are bound to.
+pub(super) fn visible_items(
+    request: v1::ListVisibleItemsRequest,
+    actor: &Actor,
+    limits: &Limits,
+) -> Result<(ListVisibleItems, String), Refusal> {
+    let v1::ListVisibleItemsRequest {
+        subject,
+        portfolio,
+        r#type,
+        consistency,
+        at,
+        page_size,
+        page_token,
+    } = request;
+    let mut violations = Violations::default();
+    let subject = violations.check(parse::subject("subject", subject.as_ref()));
+    let portfolio: Option<PortfolioId> = violations.check(parse::id("portfolio", &portfolio));
+    let item_type: Option<Option<ItemType>> = violations.check(parse::optional_id("type", &r#type));
+    let requirement = violations.check(requirement(consistency));
+    let at = violations.check(parse::optional_timestamp("at", at));
+    let query = (|| {
+        let parts = [&subject.as_ref()?.to_string(), portfolio.as_ref()?.as_str(), &r#type];
+        Some(bound("ListVisibleItems", actor, at?, &parts))
+    })();
+    let query = query.unwrap_or_default();
+    let page = (page_size, page_token.as_str());
+    let page = parse::page(&mut violations, &query, page, limits.max_page_size);
+    violations.finish((|| {
+        let question = ListVisibleItems {
+            subject: subject?,
+            portfolio: portfolio?,
+            item_type: item_type?,
+            requirement: requirement?,
+            at: at?,
+            page: page?,
+        };
+        Some((question, query))
+    })())
+}
+
 fn whom(resolution: i32) -> Result<Whom, Refusal> {
     match v1::SubjectResolution::try_from(resolution) {
         Ok(v1::SubjectResolution::Unspecified | v1::SubjectResolution::Users) => Ok(Whom::Resolved),
@@ -256,19 +299,28 @@ fn permission(field: impl Display, name: String) -> Result<String, Refusal> {
     Ok(name)
 }
 
-/// The author is all that decides as yet; the rest of the reference is only looked over.
-fn author(path: impl Display, item: Option<v1::ItemReference>) -> Result<Option<Subject>, Refusal> {
-    let Some(v1::ItemReference { r#type, id, author }) = item else { return Ok(None) };
+/// The item, if it is named, and who made the thing that is acted on.
+type Item = (Option<ItemKey>, Option<Subject>);
+
+fn item(path: impl Display, item: Option<v1::ItemReference>) -> Result<Item, Refusal> {
+    let Some(v1::ItemReference { r#type, id, author }) = item else { return Ok((None, None)) };
     let mut violations = Violations::default();
     if r#type.is_empty() && !id.is_empty() {
         let missing = Refusal::field(format!("{path}.type"), "must be given where an id is");
         violations.check::<()>(Err(missing));
     }
-    violations.check(parse::type_name(format_args!("{path}.type"), r#type));
-    violations.check(parse::optional_id::<UserId>(format_args!("{path}.id"), &id));
+    let item_type = parse::type_name(format_args!("{path}.type"), r#type);
+    let item_type = violations.check(
+        item_type
+            .and_then(|name| parse::optional_id::<ItemType>(format_args!("{path}.type"), &name)),
+    );
+    let id = violations.check(parse::optional_id::<ItemId>(format_args!("{path}.id"), &id));
     let author = author.map(|author| parse::subject(format_args!("{path}.author"), Some(&author)));
     let author = violations.check(author.transpose());
-    violations.finish(author)
+    violations.finish((|| {
+        let key = item_type?.zip(id?).map(|(item_type, id)| ItemKey { item_type, id });
+        Some((key, author?))
+    })())
 }
 
 /// How fresh an answer must be; by default within the staleness bound.

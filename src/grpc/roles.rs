@@ -89,6 +89,8 @@ impl RoleService for Services {
             moved_grants: moved.grants,
             moved_organization_access_roles: moved.organization_access_roles,
             moved_function_ceilings: moved.function_ceilings,
+            moved_item_grants: moved.item_grants,
+            moved_item_access_roles: moved.item_access_roles,
             consistency_token: deleted.token.encode(),
         }))
     }

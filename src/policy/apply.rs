@@ -52,6 +52,9 @@ impl Snapshot {
             self.put_portfolio(id, fact, &mut touched);
         }
         self.relink_followers(&mut touched);
+        for (key, fact) in changes.items {
+            self.put_item(&key, fact);
+        }
         self.relist_members(&touched.members);
         self.relist_portfolios(touched.portfolios);
         self.refresh_closures(touched.moved);

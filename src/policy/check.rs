@@ -1,7 +1,7 @@
 //! May this subject do this, here, now?
 
 use crate::domain::permission::{HELD_BY_ADMINISTRATORS, Permission};
-use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::domain::{ItemKey, PortfolioId, Subject, Timestamp};
 
 use super::evaluation::Evaluation;
 use super::global::{Global, UnknownPermission};
@@ -22,6 +22,8 @@ pub struct Query<'a> {
     pub portfolio: &'a str,
     /// Who made the thing that it is done to; none if nobody knows (ACC-4).
     pub author: Option<&'a Subject>,
+    /// The item that it is done to or in. One that is not registered changes nothing (ACC-5).
+    pub item: Option<&'a ItemKey>,
     /// The instant that begins and ends are compared with.
     pub at: Timestamp,
 }
@@ -67,12 +69,17 @@ pub enum Reason {
     AuthorUnknown,
     /// Denied: a role in force has the permission, but externals never do (ROL-8).
     InternalOnly,
-    /// Denied: it would be allowed, but the portfolio is archived, and this adds or changes
-    /// something (VIS-8).
+    /// Denied: it would be allowed, but the portfolio or the item is archived, and this adds or
+    /// changes something (VIS-8).
     Archived,
+    /// Denied: the item is registered, but the portfolio does not show it (ACC-5).
+    ItemUnknown,
+    /// Denied: the subject sees the portfolio, but nothing in force on the independent item itself
+    /// has the permission; what the portfolio gives does not count there (ACC-5).
+    ItemNoAccess,
 }
 
-/// Decides (ACC-1 to ACC-4, ACC-10). Allocates nothing unless a grant that would allow begins or
+/// Decides (ACC-1 to ACC-5, ACC-10). Allocates nothing unless a grant that would allow begins or
 /// ends.
 ///
 /// # Errors
@@ -85,19 +92,22 @@ pub fn check(
     // Before anything waits for the subject: memory then fetches both at once.
     let portfolio = snapshot.portfolio(query.portfolio);
     let asked = Asked::about(global, snapshot, query.subject, query.permission)?;
-    Ok(asked.decide_on(portfolio, query.author, query.at))
+    match query.item.and_then(|key| snapshot.item(key)) {
+        None => Ok(asked.decide_on(portfolio, query.author, query.at)),
+        Some(item) => Ok(asked.decide_on_item(global, portfolio, item, query)),
+    }
 }
 
 /// A subject and a permission, looked up once to be asked about on any number of portfolios.
 #[derive(Clone, Debug)]
 pub struct Asked<'a> {
-    snapshot: &'a Snapshot,
-    subject: &'a Subject,
-    permission: &'a Permission,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) subject: &'a Subject,
+    pub(super) permission: &'a Permission,
     /// None: no fact of the organization and no grant names the subject.
-    reached: Option<Reached<'a>>,
-    deactivated: bool,
-    ignoring_archived: bool,
+    pub(super) reached: Option<Reached<'a>>,
+    pub(super) deactivated: bool,
+    pub(super) ignoring_archived: bool,
 }
 
 impl<'a> Asked<'a> {
@@ -163,7 +173,7 @@ impl<'a> Asked<'a> {
         evaluation.decide()
     }
 
-    fn is_halted(&self, portfolio: &Portfolio) -> bool {
+    pub(super) fn is_halted(&self, portfolio: &Portfolio) -> bool {
         is_halted(portfolio, self.permission) && !self.ignoring_archived
     }
 
@@ -213,7 +223,7 @@ pub(super) fn find<'a>(
 }
 
 /// Why a deactivated subject is denied.
-fn deactivated(effective: Effective<'_>, subject: Resolved<'_>) -> Reason {
+pub(super) fn deactivated(effective: Effective<'_>, subject: Resolved<'_>) -> Reason {
     if subject.party.is_known() || effective.names(subject.id) {
         Reason::SubjectDeactivated
     } else {

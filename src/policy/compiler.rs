@@ -44,6 +44,9 @@ impl Compiler {
             self.add_membership(member, Subject::Group(group));
         }
         part.portfolios.into_iter().for_each(|fact| self.add_portfolio(fact));
+        part.items
+            .into_iter()
+            .for_each(|fact| self.snapshot.put_item(&fact.key.clone(), Some(fact)));
     }
 
     /// An estimate of the memory held so far, as [`Snapshot::bytes`].
@@ -176,6 +179,9 @@ impl Snapshot {
             }
         }
         facts.portfolios.into_iter().for_each(|fact| compiler.add_portfolio(fact));
+        for fact in facts.items {
+            compiler.snapshot.put_item(&fact.key.clone(), Some(fact));
+        }
         compiler.finish(global)
     }
 
@@ -243,7 +249,7 @@ impl Snapshot {
         (id, Portfolio::new(settings, archived, grants), Some(link))
     }
 
-    fn granted(&mut self, grant: GrantFact) -> Granted {
+    pub(super) fn granted(&mut self, grant: GrantFact) -> Granted {
         let period = Period::of(&grant);
         let role = self.role_number(&grant.role);
         Granted { subject: self.number(grant.subject), role, period }

@@ -9,6 +9,7 @@ use super::check::{Decision, Query, find, is_halted};
 use super::evaluation::{Evaluation, RouteEffect, Weight};
 use super::givers::{Givers, givers, helpful_roles};
 use super::global::{Global, UnknownPermission};
+use super::item_explain::explain_item;
 use super::period::Period;
 use super::portfolio::NOWHERE;
 use super::snapshot::{Resolved, Snapshot};
@@ -19,6 +20,9 @@ use super::source::{Reached, Source, Via};
 pub struct Explanation {
     /// The answer of [`check`](super::check): the same evaluation gave both.
     pub decision: Decision,
+    /// Whether it is about an independent item: then what the portfolio gives counts for
+    /// `portfolio.view` alone (ACC-5).
+    pub independent_item: bool,
     /// Every way by which anything reaches the subject here, in force or not: sorted, each once, in
     /// the order in which reasons are preferred. Empty where the decision looks at none: the
     /// portfolio or the subject is unknown, or the subject is deactivated.
@@ -54,6 +58,10 @@ pub struct ExplainedRoute {
     pub effect: RouteEffect,
     /// Whose settings, or whose ownership, it comes from.
     pub origin: Origin,
+    /// Whether it is a way to the independent item that is asked about, and not to the portfolio.
+    /// Of the portfolio's ways to such an item the effect is on `portfolio.view`: to be seen there
+    /// is all that they give (ACC-5).
+    pub on_item: bool,
 }
 
 /// From where a route comes.
@@ -129,6 +137,9 @@ pub fn explain(
     query: &Query<'_>,
     most_givers: usize,
 ) -> Result<Explanation, UnknownPermission> {
+    if let Some(item) = query.item.and_then(|key| snapshot.item(key)) {
+        return explain_item(global, snapshot, query, item, most_givers);
+    }
     let permission =
         global.permission(query.permission).ok_or_else(|| global.unknown(query.permission))?;
     let mut routes = Vec::new();
@@ -144,7 +155,8 @@ pub fn explain(
             for (of, source) in snapshot.attributed_sources(number, &reached) {
                 let weight = evaluation.weigh(&source);
                 let origin = snapshot.origin(number, of);
-                routes.extend(snapshot.explained(subject, &source, weight, (query.at, origin)));
+                let place = (query.at, origin, false);
+                routes.extend(snapshot.explained(subject, &source, weight, place));
             }
             evaluation.decide()
         }
@@ -158,16 +170,17 @@ pub fn explain(
     let givers = givers(global, snapshot, query, (&decision, &roles), most_givers);
     let roles = roles.into_iter().map(|role| role.key().clone()).collect();
     let links = number.into_iter().flat_map(|number| snapshot.links_of(number)).map(Some);
-    Ok(Explanation { decision, routes, links: links.collect(), roles, givers })
+    let (links, independent_item) = (links.collect(), false);
+    Ok(Explanation { decision, independent_item, routes, links, roles, givers })
 }
 
 impl Snapshot {
-    fn explained(
+    pub(super) fn explained(
         &self,
         subject: Resolved<'_>,
         source: &Source<'_>,
         weight: Weight,
-        (at, origin): (Timestamp, Origin),
+        (at, origin, on_item): (Timestamp, Origin, bool),
     ) -> Option<ExplainedRoute> {
         let way = match source.via {
             Via::Direct => Way::Direct,
@@ -187,10 +200,11 @@ impl Snapshot {
             reach: weight.reach,
             effect: weight.effect,
             origin,
+            on_item,
         })
     }
 
-    fn origin(&self, number: u32, of: u32) -> Origin {
+    pub(super) fn origin(&self, number: u32, of: u32) -> Origin {
         match self.portfolio_names.key(of) {
             Some(id) if of != number => Origin::Linked(id.clone()),
             Some(_) | None => Origin::Itself,

@@ -74,7 +74,7 @@ pub(super) fn givers(
     let tables: Vec<Holdings> = roles.iter().map(|role| Holdings::of(role.cells(global))).collect();
     let may_give = |subject: &Subject| {
         let allowed = |permission| {
-            let query = Query { subject, permission, author: None, ..*query };
+            let query = Query { subject, permission, author: None, item: None, ..*query };
             check(global, snapshot, &query).is_ok_and(|decision| decision.allowed)
         };
         let held = || holdings(global, snapshot, subject, query.portfolio, query.at);

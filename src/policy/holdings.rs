@@ -2,7 +2,7 @@
 
 use crate::domain::permission::PermissionName;
 use crate::domain::role::{Reach, RoleTable};
-use crate::domain::{Subject, Timestamp};
+use crate::domain::{ItemKey, Subject, Timestamp};
 
 use super::global::Global;
 use super::snapshot::Snapshot;
@@ -61,6 +61,34 @@ pub fn holdings(
             Holdings::union(global, sources.filter(|source| source.in_force(at)))
         }
         _ => Holdings::default(),
+    }
+}
+
+/// What the subject holds at `at` on an item by its own settings, or, if it has none, by those of
+/// the portfolio that shows it. Nothing for the deactivated and the unknown.
+#[must_use]
+pub fn item_holdings(
+    global: &Global,
+    snapshot: &Snapshot,
+    subject: &Subject,
+    item: &ItemKey,
+    at: Timestamp,
+) -> Holdings {
+    let resolved = snapshot.resolve(subject);
+    let (Some(found), Some((_, item))) = (resolved, snapshot.item(item)) else {
+        return Holdings::default();
+    };
+    match &item.settings {
+        None => match item.portfolios().first() {
+            Some(portfolio) => holdings(global, snapshot, subject, portfolio.as_str(), at),
+            None => Holdings::default(),
+        },
+        Some(_) if is_deactivated(global, subject, resolved) => Holdings::default(),
+        Some(settings) => {
+            let reached = Reached::by(snapshot, found);
+            let sources = snapshot.item_sources(settings, &reached);
+            Holdings::union(global, sources.filter(|source| source.in_force(at)))
+        }
     }
 }
 

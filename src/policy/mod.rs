@@ -15,8 +15,9 @@
 //! Where things are: what is compiled in `snapshot`, `party`, `portfolio` and `role`, of what in
 //! `pages` and `names`, how in `compiler` (all of it) and `apply` (what changed), the sources in
 //! `source`, whose settings are in force in `links`, the one evaluation in `evaluation`, the
-//! questions in `check`, `explain`, `reach` (the check asked the other way round), `rows`
-//! (portfolios in lists), `list` and `holdings`; in `walk` which portfolios a list has to look at.
+//! questions in `check`, `explain`, `item` (about registered items, ACC-5), `item_explain`,
+//! `item_list` (who sees which), `reach` (the check asked the other way round), `rows` (portfolios
+//! in lists), `list` and `holdings`; in `walk` which portfolios a list has to look at.
 
 mod apply;
 mod check;
@@ -28,6 +29,9 @@ mod explain;
 mod givers;
 mod global;
 mod holdings;
+mod item;
+mod item_explain;
+mod item_list;
 mod links;
 mod list;
 mod names;
@@ -53,7 +57,8 @@ pub use excerpt::Excerpt;
 pub use explain::{ExplainedRoute, Explanation, Origin, Way, explain};
 pub use givers::{Giver, Givers};
 pub use global::{Global, UnknownPermission};
-pub use holdings::{Holdings, explicit_holdings, holdings, role_holdings};
+pub use holdings::{Holdings, explicit_holdings, holdings, item_holdings, role_holdings};
+pub use item_list::{VisibleItems, visible_items, withheld_items};
 pub use list::{
     Route, is_administrator, is_in_group, is_internal, links, may_create_portfolios, may_list,
     next_change, routes,

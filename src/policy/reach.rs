@@ -60,7 +60,7 @@ pub fn effective_permissions(
     let mut hold_until = None;
     for entry in global.permissions() {
         let name = entry.name.as_str();
-        let query = Query { subject, permission: name, portfolio, author: None, at };
+        let query = Query { subject, permission: name, portfolio, author: None, item: None, at };
         let own = Query { author: Some(subject), ..query };
         let (Ok(any), Ok(own)) = (check(global, snapshot, &query), check(global, snapshot, &own))
         else {
@@ -149,7 +149,7 @@ pub fn subjects_with(
     let behind = |subject: &&Subject| page.after.as_ref().is_none_or(|after| *subject > after);
     let subjects = subjects.filter(behind);
     let allowed = |subject: &Subject| {
-        let query = Query { subject, permission, portfolio, author: None, at };
+        let query = Query { subject, permission, portfolio, author: None, item: None, at };
         let decision = check(global, snapshot, &query).ok()?;
         decision.allowed.then(|| (subject.clone(), decision))
     };

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::domain::access_settings::Visibility;
 use crate::domain::{GroupId, OrganizationId, PortfolioId, RoleKey, Subject};
 
+use super::item::Items;
 use super::links::Link;
 use super::names::Names;
 use super::pages::Pages;
@@ -56,6 +57,8 @@ pub struct Snapshot {
     pub(super) followers: imbl::OrdMap<u32, Ordered>,
     /// Those who are named as administrators and are at home, active or not.
     pub(super) administrators: imbl::OrdSet<u32>,
+    /// What portfolios show.
+    pub(super) items: Items,
     /// What the entries of all the pages point to, and the roles, in bytes: kept in step by every
     /// change.
     pub(super) pointed_to: usize,
@@ -111,6 +114,7 @@ impl Snapshot {
             links: imbl::OrdMap::new(),
             followers: imbl::OrdMap::new(),
             administrators: imbl::OrdSet::new(),
+            items: Items::default(),
             pointed_to: 0,
         }
     }
@@ -137,7 +141,7 @@ impl Snapshot {
         // Each in two trees.
         let linked = 2 * self.links.len();
         let entries = self.order.len() + shelved + linked + self.administrators.len();
-        size_of::<Self>() + names + pages + ENTRY * entries + self.pointed_to
+        size_of::<Self>() + self.items.bytes() + names + pages + ENTRY * entries + self.pointed_to
     }
 
     /// The ids of its portfolios, in order.

@@ -213,6 +213,16 @@ impl Snapshot {
         owned.chain(given).chain(administration)
     }
 
+    /// The sources on an independent item: what its own settings give. Being an administrator gives
+    /// nothing there (ACC-5, DIR-7).
+    pub(super) fn item_sources<'a>(
+        &'a self,
+        settings: &'a Portfolio,
+        reached: &'a Reached<'a>,
+    ) -> impl Iterator<Item = Source<'a>> {
+        self.grants_reaching(settings, reached).chain(self.openness(settings, reached.subject))
+    }
+
     /// The grants that reach the subject, direct or through groups.
     #[inline]
     pub(super) fn explicit_sources<'a>(

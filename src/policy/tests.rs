@@ -94,6 +94,7 @@ fn facts(subjects: Vec<SubjectFact>, portfolio: PortfolioFact) -> OrganizationFa
         roles: preset.map(|role| RoleFact { key: role.key, table: role.table }).collect(),
         subjects,
         portfolios: vec![portfolio],
+        items: Vec::new(),
     }
 }
 
@@ -121,6 +122,7 @@ impl World {
             permission,
             portfolio: "roadmap",
             author: author.as_ref(),
+            item: None,
             at: Timestamp(at),
         };
         check(&self.global, &self.snapshot, &query).unwrap()
@@ -274,7 +276,7 @@ fn rol_1_an_unknown_permission_comes_with_the_nearest_known_name() {
     let ann = subject("user:ann");
     let ask = |permission, portfolio| {
         let at = Timestamp(NOW);
-        let query = Query { subject: &ann, permission, portfolio, author: None, at };
+        let query = Query { subject: &ann, permission, portfolio, author: None, item: None, at };
         check(&world.global, &world.snapshot, &query).unwrap_err()
     };
     let error = ask("comment.edti", "no-such-portfolio");
@@ -395,6 +397,7 @@ fn acc_1_what_is_unknown_is_denied_with_its_reason() {
         permission: "portfolio.view",
         portfolio: "elsewhere",
         author: None,
+        item: None,
         at: Timestamp(NOW),
     };
     let decision = check(&world.global, &world.snapshot, &query).unwrap();
@@ -456,6 +459,7 @@ fn a_change_leaves_the_bytes_of_a_fresh_compile_and_the_old_snapshot_alone() {
         vec![grant("group:g", "viewer")],
     );
     let gone = OrganizationChanges {
+        items: Vec::new(),
         roles: vec![("viewer".parse().unwrap(), None)],
         subjects: vec![(subject("user:ann"), None), (subject("user:nobody"), None)],
         portfolios: vec![("roadmap".parse().unwrap(), None)],
@@ -469,6 +473,7 @@ fn a_change_leaves_the_bytes_of_a_fresh_compile_and_the_old_snapshot_alone() {
         portfolio(Visibility::Private, "viewer", vec![grant("group:g", "viewer")]),
     );
     let back = OrganizationChanges {
+        items: Vec::new(),
         roles: again.roles.into_iter().map(|fact| (fact.key.clone(), Some(fact))).collect(),
         subjects: again.subjects.into_iter().map(|f| (f.subject.clone(), Some(f))).collect(),
         portfolios: again.portfolios.into_iter().map(|f| (f.id.clone(), Some(f))).collect(),

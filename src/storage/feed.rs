@@ -12,7 +12,7 @@ use crate::domain::revision::{Epoch, Position, SHARDS, Shard};
 use crate::domain::{OrganizationId, Timestamp};
 
 /// The version of the change log's vocabulary that this program understands.
-pub const READER_VERSION: i32 = 3;
+pub const READER_VERSION: i32 = 4;
 
 /// Where one shard stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -288,7 +288,8 @@ impl Write {
         Ok(())
     }
 
-    /// Ends every grant of a subject, in every organization: one audit event for each portfolio.
+    /// Ends every grant of a subject, in every organization, on items too, of which it is neither
+    /// owner nor author any more: one audit event for each portfolio and each item.
     /// Needs the scopes of the organizations.
     ///
     /// # Errors
@@ -326,7 +327,7 @@ impl Write {
                 after: Value::Null,
             });
         }
-        Ok(())
+        self.end_on_items(subject).await
     }
 
     async fn insert_grants(

@@ -13,6 +13,7 @@ mod feed;
 pub mod function_ceilings;
 pub mod grants;
 pub mod groups;
+pub mod items;
 pub mod members;
 mod migrate;
 pub mod organizations;

@@ -29,7 +29,13 @@ const USES: &str = "
             WHERE organization = $1 AND organization_access_role = $2 AND NOT deleted)
                AS organization_access_roles,
            (SELECT count(*) FROM function_ceilings WHERE organization = $1 AND role = $2)
-               AS function_ceilings";
+               AS function_ceilings,
+           (SELECT count(*) FROM item_grants
+            WHERE organization = $1 AND role = $2 AND revoke_time IS NULL
+              AND coalesce(expire_time > $3, true)) AS item_grants,
+           (SELECT count(*) FROM items
+            WHERE organization = $1 AND organization_access_role = $2 AND NOT deleted)
+               AS item_access_roles";
 
 #[derive(QueryableByName)]
 struct Uses {
@@ -39,6 +45,10 @@ struct Uses {
     organization_access_roles: i64,
     #[diesel(sql_type = BigInt)]
     function_ceilings: i64,
+    #[diesel(sql_type = BigInt)]
+    item_grants: i64,
+    #[diesel(sql_type = BigInt)]
+    item_access_roles: i64,
 }
 
 /// Each grant ends, and another one takes its place: as when a member's role is changed by hand.
@@ -123,17 +133,19 @@ impl Write {
             .bind::<Timestamptz, _>(now)
             .get_result(self.connection())
             .await?;
+        let count = |count: i64| u64::try_from(count).unwrap_or_default();
         Ok(RoleUses {
-            grants: u64::try_from(found.grants).unwrap_or_default(),
-            organization_access_roles: u64::try_from(found.organization_access_roles)
-                .unwrap_or_default(),
-            function_ceilings: u64::try_from(found.function_ceilings).unwrap_or_default(),
+            grants: count(found.grants),
+            organization_access_roles: count(found.organization_access_roles),
+            function_ceilings: count(found.function_ceilings),
+            item_grants: count(found.item_grants),
+            item_access_roles: count(found.item_access_roles),
         })
     }
 
-    /// Moves everything that uses a role to another one: three statements, however much it is, and
-    /// an audit event for each member, each portfolio and each ceiling. Needs the organization's
-    /// scope.
+    /// Moves everything that uses a role to another one: of portfolios and ceilings by three
+    /// statements, however many there are; of items one by one. An audit event tells of each member,
+    /// each portfolio, each ceiling and each item. Needs the organization's scope.
     ///
     /// More portfolios than the feed follows key by key make it load the organization anew.
     ///
@@ -148,7 +160,8 @@ impl Write {
         self.require(&Scope::Organization(organization.clone()))?;
         self.move_grants(organization, from, to).await?;
         self.move_access_roles(organization, from, to).await?;
-        self.move_function_ceilings(organization, from, to).await
+        self.move_function_ceilings(organization, from, to).await?;
+        self.move_on_items(organization, from, to).await
     }
 
     async fn move_grants(

@@ -370,6 +370,86 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    /// What other services own and portfolios show: boards, goals, assessments (ACC-5). Rows stay after deletion, so that ids are never reused.
+    items (organization, item_type, id) {
+        /// Whose item it is; never changes.
+        organization -> Text,
+        /// A word of the client's, such as board; never changes.
+        item_type -> Text,
+        /// The client's own; unique in the organization among items of the type, never reused.
+        id -> Text,
+        /// What people call it; may be empty.
+        display_name -> Text,
+        /// The kind of who made it; null if nobody is known.
+        author_kind -> Nullable<Text>,
+        /// Who made it (ACC-4); null if nobody is known, or the account was deleted.
+        author_id -> Nullable<Text>,
+        /// Who owns it; null after the owner's account was deleted, and if there never was one.
+        owner -> Nullable<Text>,
+        /// Whether it has access settings of its own; if not, it follows its one portfolio (ACC-5).
+        independent -> Bool,
+        /// As of portfolios (VIS-2), of an independent item; else null.
+        visibility -> Nullable<Text>,
+        /// The role that openness gives on an independent item; else null.
+        organization_access_role -> Nullable<Text>,
+        /// Kept, but nothing is added or changed in it (VIS-8).
+        archived -> Bool,
+        /// Gone for good.
+        deleted -> Bool,
+        /// When it was registered.
+        create_time -> Timestamptz,
+        /// When it, its portfolios or its settings were last changed.
+        update_time -> Timestamptz,
+        /// Grows with every change of it, its portfolios or its settings; what an etag names.
+        version -> Int8,
+    }
+}
+
+diesel::table! {
+    /// Which portfolios show an item: of an inheriting one just one (ACC-5).
+    item_portfolios (organization, item_type, item_id, portfolio) {
+        /// Whose item it is.
+        organization -> Text,
+        /// The type of the item.
+        item_type -> Text,
+        /// The id of the item.
+        item_id -> Text,
+        /// The portfolio that shows it, of the same organization.
+        portfolio -> Text,
+    }
+}
+
+diesel::table! {
+    /// Access given to subjects on independent items (ACC-5). Ended grants stay.
+    item_grants (id) {
+        /// Generated.
+        id -> Uuid,
+        /// Whose item it is.
+        organization -> Text,
+        /// The type of the item.
+        item_type -> Text,
+        /// The id of the item.
+        item_id -> Text,
+        /// user, group or service_account.
+        subject_kind -> Text,
+        /// To whom.
+        subject_id -> Text,
+        /// As what.
+        role -> Text,
+        /// Whether it is the grant that the item's owner holds.
+        ownership -> Bool,
+        /// In force from this instant on; null: at once.
+        start_time -> Nullable<Timestamptz>,
+        /// In force until just before this instant; null: for good.
+        expire_time -> Nullable<Timestamptz>,
+        /// When it was given.
+        create_time -> Timestamptz,
+        /// When somebody ended it; null while nobody has.
+        revoke_time -> Nullable<Timestamptz>,
+    }
+}
+
 diesel::allow_tables_to_appear_in_same_query!(
     cluster,
     feed_heads,
@@ -388,6 +468,9 @@ diesel::allow_tables_to_appear_in_same_query!(
     portfolios,
     privacy_requests,
     grants,
+    items,
+    item_portfolios,
+    item_grants,
     change_log,
     request_outcomes,
 );

@@ -50,6 +50,7 @@ pub fn about_a_portfolio() -> Vec<String> {
         "ExplainPermission",
         "ListEffectivePermissions",
         "ListSubjects",
+        "ListVisibleItems",
         "CreatePortfolio",
     ];
     let on_one = |method: &raw::Method| {
@@ -159,10 +160,48 @@ pub fn message(method: &str, id: &str, who: &str) -> Vec<u8> {
         }
         .encode_to_vec(),
         _ => list_message(name, id, who)
+            .or_else(|| item_message(name, id))
             .or_else(|| privacy_message(name, id))
             .or_else(|| role_message(name, id))
             .unwrap_or_else(|| directory_message(name, id)),
     }
+}
+
+/// An item that follows the portfolio.
+fn item(portfolio: &str, id: String) -> v1::Item {
+    v1::Item {
+        organization: "acme".to_owned(),
+        r#type: "board".to_owned(),
+        id,
+        portfolios: vec![portfolio.to_owned()],
+        ..Default::default()
+    }
+}
+
+fn item_message(name: &str, portfolio: &str) -> Option<Vec<u8>> {
+    let (organization, r#type) = ("acme".to_owned(), "board".to_owned());
+    let id = format!("old-{portfolio}");
+    Some(match name {
+        "RegisterItem" => {
+            let item = Some(item(portfolio, format!("new-{portfolio}")));
+            v1::RegisterItemRequest { item, ..Default::default() }.encode_to_vec()
+        }
+        "GetItem" => v1::GetItemRequest { organization, r#type, id }.encode_to_vec(),
+        "ListItems" => {
+            let portfolio = portfolio.to_owned();
+            v1::ListItemsRequest { portfolio, ..Default::default() }.encode_to_vec()
+        }
+        "UpdateItem" => {
+            let display_name = "Renamed".to_owned();
+            let item =
+                Some(v1::Item { organization, r#type, id, display_name, ..Default::default() });
+            v1::UpdateItemRequest { item, ..Default::default() }.encode_to_vec()
+        }
+        "DeleteItem" => {
+            v1::DeleteItemRequest { organization, r#type, id, ..Default::default() }.encode_to_vec()
+        }
+        _ => return None,
+    })
 }
 
 /// The requests have the same fields.
@@ -247,6 +286,10 @@ fn list_message(name: &str, id: &str, who: &str) -> Option<Vec<u8>> {
         "ListSubjects" => {
             v1::ListSubjectsRequest { permission, portfolio, ..Default::default() }.encode_to_vec()
         }
+        "ListVisibleItems" => {
+            let subject = Some(who);
+            v1::ListVisibleItemsRequest { subject, portfolio, ..Default::default() }.encode_to_vec()
+        }
         "ListPortfolios" => {
             let organization = "acme".to_owned();
             v1::ListPortfoliosRequest { organization, ..Default::default() }.encode_to_vec()
@@ -280,6 +323,13 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
             token
         }
         "DeleteUser" => given.user(&old).await,
+        "GetItem" | "UpdateItem" | "DeleteItem" => {
+            let item = Some(item(id, old));
+            let request = v1::RegisterItemRequest { item, ..Default::default() };
+            // Elsewhere there is no such portfolio.
+            let _registered = server.system().items().register_item(request).await;
+            return;
+        }
         "DeleteGroup" => given.group(&old, &[]).await,
         "DeactivateServiceAccount" => given.service_account("idle").await,
         "RemoveAffiliation" => return server.system().affiliate("acme", "fresh", &old).await,

@@ -13,11 +13,12 @@ use diesel::QueryableByName;
 use diesel::sql_types::{Jsonb, Nullable, Text};
 use diesel_async::{AsyncConnection, AsyncPgConnection, RunQueryDsl, SimpleAsyncConnection};
 use portcullis::app::{
-    AddMembers, App, ArchivePortfolio, CreatePortfolio, CreateRole, DeletePortfolio, DeleteRole,
-    End, GroupMemberOutcome, LinkAccessSettings, MovePortfolio, NewOrganization,
-    RegisterPermission, RemoveMember, RestorePortfolio, RoleCell, TransferOwnership,
-    UnlinkAccessSettings, UpdateAccessSettings, UpdateMember, UpdateOrganization, UpdatePortfolio,
-    UpdateRole, UpsertGroup, UpsertServiceAccount, UpsertUser,
+    AddMembers, App, ArchivePortfolio, CreatePortfolio, CreateRole, DeleteItem, DeletePortfolio,
+    DeleteRole, End, GroupMemberOutcome, ItemName, LinkAccessSettings, MovePortfolio,
+    NewOrganization, NewSettings, RegisterItem, RegisterPermission, RemoveMember, RestorePortfolio,
+    RoleCell, TransferOwnership, UnlinkAccessSettings, UpdateAccessSettings, UpdateItem,
+    UpdateMember, UpdateOrganization, UpdatePortfolio, UpdateRole, UpsertGroup,
+    UpsertServiceAccount, UpsertUser,
 };
 use portcullis::cache::{self, Cache};
 use portcullis::clock::Clock;
@@ -26,6 +27,7 @@ use portcullis::domain::caller::{Actor, Caller, Principal};
 use portcullis::domain::directory::{Email, ExternalsJoin, SiteRole};
 use portcullis::domain::fact::FactKey;
 use portcullis::domain::function::{Affiliation, FunctionCeiling};
+use portcullis::domain::item::ItemGrant;
 use portcullis::domain::membership::{AddOutcome, MemberSpec};
 use portcullis::domain::permission::Effect;
 use portcullis::domain::role::{Preset, Reach};
@@ -40,6 +42,34 @@ use crate::cluster::{TestDatabase, database};
 
 /// The tables of facts, and which of their columns decisions look at.
 const FACTS: &[(&str, &[&str])] = &[
+    (
+        "item_grants",
+        &[
+            "item_type",
+            "item_id",
+            "subject_kind",
+            "subject_id",
+            "role",
+            "start_time",
+            "expire_time",
+            "revoke_time",
+        ],
+    ),
+    ("item_portfolios", &["item_type", "item_id", "portfolio"]),
+    (
+        "items",
+        &[
+            "id",
+            "item_type",
+            "author_kind",
+            "author_id",
+            "independent",
+            "visibility",
+            "organization_access_role",
+            "archived",
+            "deleted",
+        ],
+    ),
     (
         "grants",
         &[
@@ -107,12 +137,14 @@ const DONE: &[&str] = &[
     "deactivate_user",
     "delete_function_ceiling",
     "delete_group",
+    "delete_item",
     "delete_portfolio",
     "delete_role",
     "delete_user",
     "link_access_settings",
     "move_portfolio",
     "reactivate_user",
+    "register_item",
     "register_permission",
     "reject_privacy_request",
     "remove_affiliation",
@@ -125,6 +157,7 @@ const DONE: &[&str] = &[
     "transfer_ownership",
     "unlink_access_settings",
     "update_access_settings",
+    "update_item",
     "update_member",
     "update_organization",
     "update_portfolio",
@@ -254,6 +287,11 @@ fn facts_of(
         "grants" => {
             of(id("organization"), FactKey::Portfolio(id("portfolio").parse().expect("an id")))
         }
+        "items" | "item_portfolios" | "item_grants" => {
+            let name = if table == "items" { "id" } else { "item_id" };
+            let key = format!("{}:{}", id("item_type"), id(name));
+            of(id("organization"), FactKey::Item(key.parse().expect("a key")))
+        }
         "groups" => of(id("organization"), FactKey::Subject(subject("group", &id("id")))),
         "group_members" => {
             let organization = organizations.get(&id("group_id")).expect("a group that was seen");
@@ -339,6 +377,7 @@ async fn do_everything(app: &App) {
     write_portfolio(app).await;
     write_members(app).await;
     write_links(app).await;
+    write_items(app).await;
     write_end_of_group(app).await;
     write_ends(app).await;
     write_departures(app).await;
@@ -510,6 +549,50 @@ async fn write_links(app: &App) {
     for to in [to(Some("born"), true), to(None, false), to(Some("roadmap"), true)] {
         app.move_portfolio(&request(), &to).await.expect("move_portfolio");
     }
+}
+
+/// Items of both sorts; what is left of them goes with its portfolio, or its people.
+async fn write_items(app: &App) {
+    let name = |of: &str| ItemName { organization: id("acme"), key: id(of) };
+    let grant = |who: &str| ItemGrant {
+        subject: id(who),
+        role: id("viewer"),
+        start_time: None,
+        expire_time: None,
+    };
+    let own = || NewSettings::Own {
+        visibility: Some(Visibility::Open),
+        organization_access_role: None,
+        grants: vec![grant("user:bob"), grant("group:inner"), grant("user:dan")],
+    };
+    let of_roadmap = NewSettings::CopyOf(id("roadmap"));
+    let settings = [("board:b1", own()), ("board:b2", own()), ("board:b3", of_roadmap)];
+    for (of, settings) in settings.into_iter().chain([("goal:g1", NewSettings::Inherited)]) {
+        let register = RegisterItem {
+            name: name(of),
+            display_name: String::new(),
+            portfolios: vec![id("roadmap")],
+            author: Some(id("user:dan")),
+            owner: Some(id("bob")),
+            archived: false,
+            settings,
+        };
+        app.register_item(&request(), &register).await.expect("register_item");
+    }
+    let update = UpdateItem {
+        name: name("board:b1"),
+        display_name: Some("B".to_owned()),
+        portfolios: None,
+        owner: Some(Some(id("ann"))),
+        visibility: Some(Visibility::Private),
+        organization_access_role: Some(id("contributor")),
+        grants: Some(vec![grant("user:bob"), grant("user:cleo"), grant("group:inner")]),
+        archived: Some(true),
+        etag: None,
+    };
+    app.update_item(&request(), &update).await.expect("update_item");
+    let delete = DeleteItem { name: name("board:b2"), etag: None };
+    app.delete_item(&request(), &delete).await.expect("delete_item");
 }
 
 /// A group that holds a grant, has members and is in another.
@@ -732,6 +815,9 @@ async fn a_fact_that_is_not_logged_is_noticed() {
         ("UPDATE portfolios SET archived = NOT archived", true),
         ("UPDATE portfolios SET parent = id, linked = true", true),
         ("UPDATE portfolios SET linked = false", true),
+        ("UPDATE items SET archived = NOT archived WHERE id = 'b1'", true),
+        ("UPDATE item_grants SET revoke_time = clock_timestamp()", true),
+        ("UPDATE items SET display_name = 'x', owner = NULL", false),
         ("DELETE FROM role_permissions WHERE role = 'viewer'", true),
         ("INSERT INTO service_accounts VALUES ('cd', 'acme', 'CD', false)", true),
         ("UPDATE service_accounts SET deactivated = true WHERE id = 'ci'", true),

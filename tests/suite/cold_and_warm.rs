@@ -186,6 +186,7 @@ fn questions(pairs: &[Pair]) -> Vec<(Actor, CheckPermission)> {
             permission: PERMISSIONS[number / 3 % PERMISSIONS.len()].to_owned(),
             portfolio: pair.portfolio.parse().unwrap(),
             author,
+            item: None,
             requirement: Requirement::MinimizeLatency,
             at: None,
         };

@@ -52,8 +52,14 @@ fn cell(global: &Global, snapshot: &Snapshot, who: &str, permission: &str, on: &
     let subject: Subject = who.parse().unwrap();
     let somebody: Subject = "user:somebody".parse().unwrap();
     let allowed = |author: Option<&Subject>| {
-        let query =
-            Query { subject: &subject, permission, portfolio: on, author, at: Timestamp(0) };
+        let query = Query {
+            subject: &subject,
+            permission,
+            portfolio: on,
+            author,
+            item: None,
+            at: Timestamp(0),
+        };
         check(global, snapshot, &query).unwrap().allowed
     };
     match (allowed(Some(&somebody)), allowed(Some(&subject)), allowed(None)) {

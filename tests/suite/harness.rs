@@ -28,6 +28,7 @@ use portcullis::proto::v1::access_settings_service_client::AccessSettingsService
 use portcullis::proto::v1::consistency::Requirement;
 use portcullis::proto::v1::directory_service_client::DirectoryServiceClient;
 use portcullis::proto::v1::event_service_client::EventServiceClient;
+use portcullis::proto::v1::item_service_client::ItemServiceClient;
 use portcullis::proto::v1::membership_service_client::MembershipServiceClient;
 use portcullis::proto::v1::policy_service_client::PolicyServiceClient;
 use portcullis::proto::v1::portfolio_service_client::PortfolioServiceClient;
@@ -179,6 +180,10 @@ impl Client {
 
     pub fn members(&self) -> MembershipServiceClient<Acting> {
         MembershipServiceClient::with_interceptor(self.channel.clone(), ActFor(self.actor.clone()))
+    }
+
+    pub fn items(&self) -> ItemServiceClient<Acting> {
+        ItemServiceClient::with_interceptor(self.channel.clone(), ActFor(self.actor.clone()))
     }
 
     pub fn directory(&self) -> DirectoryServiceClient<Acting> {

@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis::domain::access_settings::Visibility;
 use portcullis::domain::directory::{SiteRole, Standing};
 use portcullis::domain::fact::{
-    GlobalFacts, GrantFact, OrganizationFacts, PortfolioFact, RoleFact, SubjectFact,
+    GlobalFacts, GrantFact, ItemFact, ItemSettings, OrganizationFacts, PortfolioFact, RoleFact,
+    SubjectFact,
 };
 use portcullis::domain::permission::{Effect, Permission};
 use portcullis::domain::role::{Reach, RoleTable};
-use portcullis::domain::{GroupId, Subject, Timestamp};
+use portcullis::domain::{GroupId, ItemKey, Subject, Timestamp};
 
 /// One organization and everything about it, as data.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -22,6 +23,7 @@ pub struct Model {
     pub service_accounts: Vec<ServiceAccount>,
     pub groups: Vec<Group>,
     pub portfolios: Vec<Portfolio>,
+    pub items: Vec<Item>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -80,6 +82,17 @@ pub struct Grant {
     pub expire: Option<i64>,
 }
 
+/// What a portfolio shows; with settings of its own, or without.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub key: ItemKey,
+    pub portfolios: Vec<String>,
+    pub author: Option<Subject>,
+    pub archived: bool,
+    /// Visibility, organization access role and grants.
+    pub settings: Option<(Visibility, String, Vec<Grant>)>,
+}
+
 /// One change of a world.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Operation {
@@ -95,6 +108,8 @@ pub enum Operation {
     SetRole { role: Role },
     SetLink { portfolio: String, link: Option<String> },
     SetOwner { portfolio: String, owner: Option<String> },
+    PutItem { item: Item },
+    DeleteItem { key: ItemKey },
 }
 
 /// The reasons, by the names they have in the interface.
@@ -113,6 +128,8 @@ pub enum Why {
     AuthorUnknown,
     InternalOnly,
     Archived,
+    ItemUnknown,
+    ItemNoAccess,
 }
 
 #[derive(Clone, Debug)]
@@ -121,6 +138,7 @@ pub struct Question {
     pub permission: String,
     pub portfolio: String,
     pub author: Option<Subject>,
+    pub item: Option<ItemKey>,
     pub at: i64,
 }
 
@@ -141,6 +159,9 @@ pub fn group(id: &str) -> Subject {
 impl Model {
     /// Allowed or not, and why; none if the catalogue has no such permission.
     pub fn check(&self, question: &Question) -> Option<(bool, Why)> {
+        if let Some(item) = self.item(question) {
+            return self.check_item(question, item);
+        }
         match self.check_in_use(question)? {
             (true, _) if self.is_halted(question) => Some((false, Why::Archived)),
             answer => Some(answer),
@@ -154,6 +175,59 @@ impl Model {
         self.portfolio(&question.portfolio).is_some_and(|portfolio| portfolio.archived)
             && self.catalogue.iter().find(named).is_some_and(changes)
             && question.permission != "comment.create"
+    }
+
+    /// The registered item that the question names.
+    pub fn item(&self, question: &Question) -> Option<&Item> {
+        self.items.iter().find(|item| Some(&item.key) == question.item.as_ref())
+    }
+
+    fn check_item(&self, question: &Question, item: &Item) -> Option<(bool, Why)> {
+        let entry = self.catalogue.iter().find(|entry| entry.name == question.permission)?;
+        let Some(portfolio) = self.portfolio(&question.portfolio) else {
+            return Some((false, Why::PortfolioUnknown));
+        };
+        if !item.portfolios.contains(&question.portfolio) {
+            return Some((false, Why::ItemUnknown));
+        }
+        let of_its_type = question.permission.starts_with(&format!("{}.", item.key.item_type));
+        let author = match &item.author {
+            Some(author) if of_its_type => Some(author.clone()),
+            _ => question.author.clone(),
+        };
+        let plain = Question { author, item: None, ..question.clone() };
+        let halted = (item.archived || portfolio.archived)
+            && entry.effect == Effect::Change
+            && question.permission != "comment.create";
+        let answer = match &item.settings {
+            None => self.check_in_use(&plain)?,
+            Some((visibility, role, grants)) => {
+                let view = Question { permission: "portfolio.view".to_owned(), ..plain.clone() };
+                let seen = self.check_in_use(&Question { author: None, ..view })?;
+                if !seen.0 {
+                    return Some(seen);
+                }
+                // The item's settings, as if they were a portfolio's that nobody administers.
+                let mut alone = self.clone();
+                alone.users.iter_mut().for_each(|user| user.administrator = false);
+                alone.portfolios = vec![Portfolio {
+                    id: question.portfolio.clone(),
+                    visibility: *visibility,
+                    organization_access_role: role.clone(),
+                    archived: false,
+                    link: None,
+                    owner: None,
+                    grants: grants.clone(),
+                }];
+                match alone.check_in_use(&plain)? {
+                    (false, Why::NoAccess | Why::PermissionMissing | Why::SubjectUnknown) => {
+                        (false, Why::ItemNoAccess)
+                    }
+                    answer => answer,
+                }
+            }
+        };
+        if answer.0 && halted { Some((false, Why::Archived)) } else { Some(answer) }
     }
 
     /// As if nothing were archived.
@@ -192,8 +266,11 @@ impl Model {
     pub fn hold_until(&self, question: &Question) -> Option<i64> {
         let now = self.check(question)?.0;
         let grants = self.unlinked(&question.portfolio)?.grants;
+        let of_item = self.item(question).and_then(|item| item.settings.as_ref());
+        let of_item = of_item.into_iter().flat_map(|(_, _, grants)| grants);
         let mut instants: Vec<i64> = grants
             .iter()
+            .chain(of_item)
             .flat_map(|grant| [grant.start, grant.expire])
             .flatten()
             .filter(|instant| *instant > question.at)
@@ -517,6 +594,10 @@ impl Model {
             }
             Operation::DeletePortfolio { portfolio } => {
                 self.portfolios.retain(|known| known.id != *portfolio);
+                for item in &mut self.items {
+                    item.portfolios.retain(|known| known != portfolio);
+                }
+                self.items.retain(|item| !item.portfolios.is_empty());
             }
             Operation::SetRole { role } => {
                 for known in self.roles.iter_mut().filter(|known| known.key == role.key) {
@@ -529,6 +610,11 @@ impl Model {
             Operation::SetOwner { portfolio, owner } => {
                 self.edit(portfolio, |p| p.owner.clone_from(owner));
             }
+            Operation::PutItem { item } => {
+                self.items.retain(|known| known.key != item.key);
+                self.items.push(item.clone());
+            }
+            Operation::DeleteItem { key } => self.items.retain(|known| known.key != *key),
         }
         *self != before
     }
@@ -576,6 +662,7 @@ impl Model {
             roles: self.roles.iter().map(role_fact).collect(),
             subjects: self.subject_facts(),
             portfolios: self.portfolios.iter().map(portfolio_fact).collect(),
+            items: self.items.iter().map(item_fact).collect(),
         };
         (global, organization)
     }
@@ -617,13 +704,31 @@ fn role_fact(role: &Role) -> RoleFact {
     RoleFact { key: role.key.parse().unwrap(), table }
 }
 
-fn portfolio_fact(portfolio: &Portfolio) -> PortfolioFact {
-    let grant = |grant: &Grant| GrantFact {
+fn grant_fact(grant: &Grant) -> GrantFact {
+    GrantFact {
         subject: grant.subject.clone(),
         role: grant.role.parse().unwrap(),
         start_time: grant.start.map(Timestamp),
         expire_time: grant.expire.map(Timestamp),
+    }
+}
+
+fn item_fact(item: &Item) -> ItemFact {
+    let settings = |(visibility, role, grants): &(Visibility, String, Vec<Grant>)| ItemSettings {
+        visibility: *visibility,
+        organization_access_role: role.parse().unwrap(),
+        grants: grants.iter().map(grant_fact).collect(),
     };
+    ItemFact {
+        key: item.key.clone(),
+        portfolios: item.portfolios.iter().map(|id| id.parse().unwrap()).collect(),
+        author: item.author.clone(),
+        archived: item.archived,
+        settings: item.settings.as_ref().map(settings),
+    }
+}
+
+fn portfolio_fact(portfolio: &Portfolio) -> PortfolioFact {
     // A link suspends everything but the ownership.
     let own = portfolio.grants.iter().filter(|_| portfolio.link.is_none());
     let owner = portfolio.owner.as_ref().map(|owner| ownership(owner));
@@ -633,6 +738,6 @@ fn portfolio_fact(portfolio: &Portfolio) -> PortfolioFact {
         organization_access_role: portfolio.organization_access_role.parse().unwrap(),
         archived: portfolio.archived,
         link: portfolio.link.as_ref().map(|link| link.parse().unwrap()),
-        grants: owner.iter().chain(own).map(grant).collect(),
+        grants: owner.iter().chain(own).map(grant_fact).collect(),
     }
 }

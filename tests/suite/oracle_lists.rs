@@ -199,6 +199,7 @@ impl Model {
                 permission: name.to_owned(),
                 portfolio: portfolio.to_owned(),
                 author: author.cloned(),
+                item: None,
                 at,
             };
             if self.allows(&ask(None)) {

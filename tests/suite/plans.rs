@@ -12,7 +12,7 @@ use crate::stored::Stored;
 
 const GOLDEN: &str = "tests/golden/plans.txt";
 /// What grows with what customers have: read as a whole, it makes a question slow.
-const LARGE: [&str; 10] = [
+const LARGE: [&str; 13] = [
     "grants",
     "roles",
     "role_permissions",
@@ -23,11 +23,14 @@ const LARGE: [&str; 10] = [
     "site_roles",
     "service_accounts",
     "organization_administrators",
+    "items",
+    "item_portfolios",
+    "item_grants",
 ];
 /// What the statements are planned for; a generic plan is the same for every question.
-const TYPES: &str = "text[], text[], text, text, text[]";
+const TYPES: &str = "text[], text[], text, text, text, text, text[]";
 const ASKED: &str = "ARRAY['user'], ARRAY['acme-user-7'], NULL, 'acme-portfolio-7', \
-                     ARRAY['portfolio.view', 'members.view']";
+                     'board', 'acme-board-7', ARRAY['portfolio.view', 'members.view']";
 
 /// What the generated world has none of; and that plans are as the pools ask for them.
 const OTHERS: &str = "
@@ -36,6 +39,17 @@ const OTHERS: &str = "
     INSERT INTO service_accounts
     SELECT 'acme-robot-' || n, 'acme', '', false FROM generate_series(1, 10000) AS n;
     SET session_replication_role = replica;
+    INSERT INTO items
+    SELECT 'acme', 'board', 'acme-board-' || n, '', NULL, NULL, NULL, true, 'private', 'viewer',
+           false, false, now(), now(), 1
+    FROM generate_series(1, 10000) AS n;
+    INSERT INTO item_portfolios
+    SELECT 'acme', 'board', 'acme-board-' || n, 'acme-portfolio-' || n % 1000
+    FROM generate_series(1, 10000) AS n;
+    INSERT INTO item_grants
+    SELECT gen_random_uuid(), 'acme', 'board', 'acme-board-' || n % 10000, 'user',
+           'acme-user-' || n, 'viewer', false, NULL, NULL, now(), NULL
+    FROM generate_series(1, 50000) AS n;
     INSERT INTO roles
     SELECT 'other-' || n, key, display_name FROM roles, generate_series(1, 500) AS n;
     INSERT INTO role_permissions
@@ -73,9 +87,9 @@ async fn what_decisions_wait_for_is_read_by_index() {
     connection.batch_execute(OTHERS).await.expect("sets");
     let mut table = String::new();
     for (name, text) in statements() {
-        let types = if text.contains("$5") { TYPES } else { TYPES.trim_end_matches(", text[]") };
+        let types = if text.contains("$7") { TYPES } else { TYPES.trim_end_matches(", text[]") };
         let asked = match ASKED.rsplit_once(", ARRAY") {
-            Some((fewer, _)) if !text.contains("$5") => fewer,
+            Some((fewer, _)) if !text.contains("$7") => fewer,
             _ => ASKED,
         };
         let prepare = format!("PREPARE {name} ({types}) AS {text}");

@@ -48,6 +48,7 @@ fn explain(g: &Global, s: &Snapshot, q: &Question, most: usize) -> Option<Explan
         permission: &q.permission,
         portfolio: &q.portfolio,
         author: q.author.as_ref(),
+        item: q.item.as_ref(),
         at: Timestamp(q.at),
     };
     policy::explain(g, s, &query, most).ok()

@@ -82,6 +82,7 @@ pub fn decide(global: &Global, snapshot: &Snapshot, q: &Question) -> Option<poli
         permission: &q.permission,
         portfolio: &q.portfolio,
         author: q.author.as_ref(),
+        item: q.item.as_ref(),
         at: Timestamp(q.at),
     };
     policy::check(global, snapshot, &query).ok()
@@ -91,7 +92,7 @@ fn plain(holdings: &Holdings) -> BTreeMap<String, Reach> {
     holdings.table().iter().map(|(name, reach)| (name.to_string(), *reach)).collect()
 }
 
-fn agree_on_check(model: &Model, global: &Global, snapshot: &Snapshot, q: &Question) {
+pub fn agree_on_check(model: &Model, global: &Global, snapshot: &Snapshot, q: &Question) {
     let ours = decide(global, snapshot, q);
     let expected = model.check(q);
     let answer = ours.map(|decision| (decision.allowed, format!("{:?}", decision.reason)));
@@ -166,6 +167,7 @@ pub fn changes(
         roles: difference(old.roles, new.roles, |fact| fact.key.clone()),
         subjects: difference(old.subjects, new.subjects, |fact| fact.subject.clone()),
         portfolios: difference(old.portfolios, new.portfolios, |fact| fact.id.clone()),
+        items: difference(old.items, new.items, |fact| fact.key.clone()),
     };
     (global, organization)
 }

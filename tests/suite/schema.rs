@@ -15,6 +15,10 @@ const KEPT: [&str; 2] = ["__diesel_schema_migrations", "migration_lock"];
 
 /// Foreign keys without an index, and why none is needed.
 const WITHOUT_INDEX: &[(&str, &str)] = &[
+    ("items (owner)", "those who own something are found by items_by_owner"),
+    ("items (organization, organization_access_role)", "found by items_by_access_role"),
+    ("item_grants (organization, item_type, item_id)", "found by item_grants_by_item"),
+    ("item_grants (organization, role)", "found by item_grants_by_role"),
     ("role_permissions (permission)", "the catalogue's entries are never removed"),
     (
         "portfolios (organization, organization_access_role)",

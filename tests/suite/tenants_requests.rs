@@ -72,14 +72,16 @@ impl Maker<'_> {
             (
                 _,
                 "at" | "etag" | "start_time" | "expire_time" | "duration" | "from_time"
-                | "until_time" | "create_time" | "update_time" | "item" | "author" | "kinds"
-                | "picture_uri" | "preset" | "privacy_approval" | "reason" | "built_in",
+                | "until_time" | "create_time" | "update_time" | "author" | "kinds" | "picture_uri"
+                | "preset" | "privacy_approval" | "reason" | "built_in",
             )
+            | ("CheckPermissionRequest" | "ExplainPermissionRequest" | "BatchCheckItem", "item")
             | ("User" | "ServiceAccount", "status")
             | ("Portfolio", "state")
             | ("CatalogPermission", "may_be_own" | "internal_only" | "registered") => false,
             (_, "page_token") => !self.pages.is_empty() && self.one_in(3),
             (_, "request_id") => self.one_in(8),
+            (_, "copy_settings_of") => self.one_in(6),
             (
                 "UserFilter"
                 | "MemberFilter"
@@ -93,6 +95,8 @@ impl Maker<'_> {
                 _,
                 "filter" | "page_size" | "visibility" | "organization_access_role" | "replacement",
             )
+            | ("Item", "independent" | "grants" | "archived" | "owner")
+            | ("ListItemsRequest" | "ListVisibleItemsRequest", "type")
             | ("ListAuditEventsRequest", "portfolio" | "organization")
             | ("ListPrivacyRequestsRequest", "portfolio" | "organization" | "mine")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
@@ -151,6 +155,9 @@ impl Maker<'_> {
             "UpdatePortfolioRequest" => &["display_name", "type"],
             "UpdateAccessSettingsRequest" => &["visibility", "organization_access_role"],
             "UpdateMemberRequest" => &["role"],
+            "UpdateItemRequest" => {
+                &["display_name", "portfolios", "owner", "visibility", "grants", "archived"]
+            }
             "UpdateRoleRequest" => &["display_name", "description", "permissions"],
             other => panic!("{other}: say here what its mask may name"),
         }))
@@ -162,7 +169,11 @@ impl Maker<'_> {
             | (_, "organization" | "home_organization" | "partner_organizations") => {
                 self.organization()
             }
-            ("Portfolio", "id") | (_, "portfolio" | "parent" | "settings_of") => self.id('p'),
+            ("Portfolio", "id")
+            | (_, "portfolio" | "portfolios" | "copy_settings_of" | "parent" | "settings_of") => {
+                self.id('p')
+            }
+            ("Item" | "GetItemRequest" | "DeleteItemRequest", "id") => self.id('i'),
             ("User", "id") | (_, "user" | "owner" | "new_owner" | "administrators") => self.id('u'),
             ("Group", "id") | (_, "group") => self.id('g'),
             (_, "privacy_request") => self.id('r'),

@@ -80,6 +80,8 @@ fn reason(why: Why) -> DecisionReason {
         Why::AuthorUnknown => DecisionReason::AuthorUnknown,
         Why::InternalOnly => DecisionReason::InternalOnly,
         Why::Archived => DecisionReason::Archived,
+        Why::ItemUnknown => DecisionReason::ItemUnknown,
+        Why::ItemNoAccess => DecisionReason::ItemNoAccess,
     }
 }
 
@@ -231,6 +233,9 @@ impl Stage {
             }
             Operation::SetLink { .. } | Operation::SetOwner { .. } => {
                 panic!("these worlds have no links")
+            }
+            Operation::PutItem { .. } | Operation::DeleteItem { .. } => {
+                panic!("these worlds have no items")
             }
         }
     }

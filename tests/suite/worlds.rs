@@ -2,18 +2,19 @@
 //! up to five deep, two service accounts, three portfolios, and grants that begin and end around
 //! the instants that are asked about.
 
-use portcullis::domain::Subject;
 use portcullis::domain::access_settings::Visibility;
 use portcullis::domain::directory::SiteRole;
 use portcullis::domain::permission::Effect;
 use portcullis::domain::role::{Preset, Reach};
+use portcullis::domain::{ItemKey, Subject};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::oracle::{
-    CatalogueEntry, Grant, Group, Model, Operation, Portfolio, Question, Role, ServiceAccount, User,
+    CatalogueEntry, Grant, Group, Item, Model, Operation, Portfolio, Question, Role,
+    ServiceAccount, User,
 };
 
 pub const ROLES: [&str; 4] = ["manager", "contributor", "viewer", "assessor"];
@@ -81,6 +82,7 @@ pub fn world() -> impl Strategy<Value = Model> {
             service_accounts: accounts.into_iter().enumerate().map(account).collect(),
             groups: groups.into_iter().enumerate().map(nested_group).collect(),
             portfolios: portfolios.into_iter().enumerate().map(named).collect(),
+            items: Vec::new(),
         }
     })
 }
@@ -224,9 +226,57 @@ pub fn question() -> impl Strategy<Value = Question> {
             subject,
             permission: permission.to_owned(),
             portfolio: portfolio.to_owned(),
+            item: None,
             at,
         },
     )
+}
+
+/// Items of every world with items; the last is of none.
+pub const ITEMS: [&str; 4] = ["board:b0", "board:b1", "assessment:a0", "board:none"];
+
+fn item() -> impl Strategy<Value = Item> {
+    let settings = (visibility(), access_role(), vec(grant(), 4..20));
+    let author = option::of(select(subjects()));
+    let shown = vec(select(PORTFOLIOS[..3].to_vec()), 1..7);
+    let archived = prop::bool::weighted(0.2);
+    (select(ITEMS[..3].to_vec()), shown, author, archived, option::weighted(0.7, settings))
+        .prop_map(|(key, shown, author, archived, settings)| {
+            let mut portfolios: Vec<String> = shown.into_iter().map(str::to_owned).collect();
+            portfolios.sort_unstable();
+            portfolios.dedup();
+            if settings.is_none() {
+                portfolios.truncate(1);
+            }
+            Item { key: key.parse().unwrap(), portfolios, author, archived, settings }
+        })
+}
+
+/// A world that shows items.
+pub fn world_with_items(of: impl Strategy<Value = Model>) -> impl Strategy<Value = Model> {
+    (of, vec(item(), 0..6)).prop_map(|(mut model, items)| {
+        for item in items {
+            model.perform(&Operation::PutItem { item });
+        }
+        model
+    })
+}
+
+/// A question that names an item as a rule.
+pub fn question_on_item() -> impl Strategy<Value = Question> {
+    let item = prop_oneof![4 => select(ITEMS[..3].to_vec()), 1 => Just(ITEMS[3])];
+    let item = option::weighted(0.9, item.prop_map(|key| key.parse::<ItemKey>().unwrap()));
+    (question(), item).prop_map(|(question, item)| Question { item, ..question })
+}
+
+/// A change of a world with items.
+pub fn operation_on_items() -> impl Strategy<Value = Operation> {
+    let key = select(ITEMS.to_vec()).prop_map(|key| key.parse().unwrap());
+    prop_oneof![
+        3 => item().prop_map(|item| Operation::PutItem { item }),
+        1 => key.prop_map(|key| Operation::DeleteItem { key }),
+        4 => operation(),
+    ]
 }
 
 /// A change of a world. One that the rules refuse is refused by [`Model::perform`] too.

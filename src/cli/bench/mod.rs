@@ -172,8 +172,8 @@ fn lines(arguments: &Arguments) -> Result<Vec<Line<Option<bool>>>, Failure> {
         let message = "name subject, permission and portfolio, or `--questions FILE`";
         return Err(Failure::Arguments(message.to_owned()));
     };
-    let (item_author, at, allowed) = (None, None, None);
-    Ok(vec![Line { subject, permission, portfolio, allowed, item_author, at, line: 1 }])
+    let (item, item_author, at, allowed) = (None, None, None, None);
+    Ok(vec![Line { subject, permission, portfolio, allowed, item, item_author, at, line: 1 }])
 }
 
 /// The different calls, to be made in turn.

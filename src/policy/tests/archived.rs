@@ -105,7 +105,8 @@ fn acc_8_acc_9_explanations_and_lists_say_what_the_check_says() {
     let (global, snapshot, at) = (&archived.global, &archived.snapshot, Timestamp(NOW));
     let ask = |who: &str, permission: &str| {
         let who = subject(who);
-        let query = Query { subject: &who, permission, portfolio: "roadmap", author: None, at };
+        let query =
+            Query { subject: &who, permission, portfolio: "roadmap", author: None, item: None, at };
         explain(global, snapshot, &query, 5).unwrap()
     };
     let found = ask("user:soon", "initiative.edit");

@@ -10,6 +10,7 @@ fn explained(world: &World, who: &str, permission: &str, author: Option<&str>) -
         permission,
         portfolio: "roadmap",
         author: author.as_ref(),
+        item: None,
         at: Timestamp(NOW),
     };
     explain(&world.global, &world.snapshot, &query, 2).unwrap()
@@ -161,6 +162,7 @@ fn acc_8_nobody_is_named_where_no_role_would_help() {
         permission: "portfolio.view",
         portfolio: "elsewhere",
         author: None,
+        item: None,
         at: Timestamp(NOW),
     };
     let found = explain(&world.global, &world.snapshot, &query, 2).unwrap();

@@ -137,6 +137,7 @@ fn change() -> impl Strategy<Value = OrganizationChanges> {
     let subjects = vec((subject_fact(), prop::bool::weighted(0.8)), 0..3);
     let portfolios = vec((portfolio_fact(), prop::bool::weighted(0.7)), 0..3);
     (subjects, portfolios).prop_map(|(subjects, portfolios)| OrganizationChanges {
+        items: Vec::new(),
         roles: Vec::new(),
         subjects: subjects
             .into_iter()
@@ -233,7 +234,7 @@ fn lists_agree(global: &Global, snapshot: &Snapshot, who: &Subject, size: usize)
     for permission in PERMISSIONS {
         let allowed = |id: &&PortfolioId| {
             let portfolio = id.as_str();
-            let query = Query { subject: who, permission, portfolio, author: None, at };
+            let query = Query { subject: who, permission, portfolio, author: None, item: None, at };
             check(global, snapshot, &query).unwrap().allowed
         };
         let list = |page: &Page<PortfolioId>| {
@@ -378,6 +379,7 @@ fn a_large_world_is_found_again_and_a_change_leaves_the_old_one_alone() {
             permission: "portfolio.view",
             portfolio: &portfolio,
             author: None,
+            item: None,
             at,
         };
         check(&global, of, &query).unwrap().reason

@@ -57,7 +57,8 @@ impl Forest {
 
     fn allows(&self, who: &str, permission: &str, portfolio: &str) -> bool {
         let (subject, at) = (subject(&format!("user:{who}")), Timestamp(NOW));
-        let query = Query { subject: &subject, permission, portfolio, author: None, at };
+        let query =
+            Query { subject: &subject, permission, portfolio, author: None, item: None, at };
         check(&self.global, &self.snapshot, &query).unwrap().allowed
     }
 
@@ -74,7 +75,8 @@ impl Forest {
     fn explain(&self, who: &str, portfolio: &str) -> Explanation {
         let (subject, at) = (subject(&format!("user:{who}")), Timestamp(NOW));
         let permission = "initiative.edit";
-        let query = Query { subject: &subject, permission, portfolio, author: None, at };
+        let query =
+            Query { subject: &subject, permission, portfolio, author: None, item: None, at };
         explain(&self.global, &self.snapshot, &query, 10).unwrap()
     }
 

@@ -1,6 +1,7 @@
 //! The facts that decisions are made of: all of an organization, part by part, those of given keys,
 //! or just those that a question needs.
 
+mod items;
 mod parts;
 mod portfolios;
 mod question;
@@ -124,11 +125,13 @@ impl Transaction {
         keys: &[FactKey],
     ) -> Result<OrganizationChanges, Error> {
         let (mut roles, mut subjects, mut portfolios) = (Vec::new(), Vec::new(), Vec::new());
+        let mut items = Vec::new();
         for key in keys {
             match key {
                 FactKey::Role(key) => roles.push(key.clone()),
                 FactKey::Subject(subject) => subjects.push(subject.clone()),
                 FactKey::Portfolio(id) => portfolios.push(id.clone()),
+                FactKey::Item(key) => items.push(key.clone()),
                 FactKey::Organization | FactKey::UserStatus(_) | FactKey::Permission(_) => {}
             }
         }
@@ -144,6 +147,10 @@ impl Transaction {
         if !portfolios.is_empty() {
             let found = self.portfolio_facts(organization, &portfolios).await?;
             changed.portfolios = pair(portfolios, found, |fact| &fact.id);
+        }
+        if !items.is_empty() {
+            let found = self.item_facts(organization, &items).await?;
+            changed.items = pair(items, found, |fact| &fact.key);
         }
         Ok(changed)
     }

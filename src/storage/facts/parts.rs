@@ -8,6 +8,7 @@ use futures::TryStreamExt as _;
 use time::OffsetDateTime;
 use tokio::sync::mpsc::Sender;
 
+use super::items::{ITEMS, ItemRow, item_fact};
 use super::parse;
 use super::subjects::subject;
 use crate::domain::access_settings::Visibility;
@@ -142,6 +143,8 @@ impl Transaction {
         self.each(GROUPS, organization, &mut parts, |row, parts| parts.group(row)).await?;
         let portfolio = |row, parts: &mut Parts<'_>| parts.portfolio(row, &known);
         self.each(PORTFOLIOS, organization, &mut parts, portfolio).await?;
+        let item = |row, parts: &mut Parts<'_>| parts.item(row);
+        self.each(ITEMS, organization, &mut parts, item).await?;
         let _gone = parts.hand_on().await;
         Ok(())
     }
@@ -209,6 +212,13 @@ impl Parts<'_> {
             self.part.memberships.push(MembershipFact { group: group.clone(), member });
         }
         self.facts += row.ids.len();
+        Ok(())
+    }
+
+    fn item(&mut self, row: ItemRow) -> Result<(), Error> {
+        let fact = item_fact(row)?;
+        self.facts += 1 + fact.settings.as_ref().map_or(0, |settings| settings.grants.len());
+        self.part.items.push(fact);
         Ok(())
     }
 

@@ -3,18 +3,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use diesel_async::RunQueryDsl;
 use tokio::time::Instant;
 
+use super::items::settings;
 use super::portfolios::{grant_fact, portfolio_fact};
 use super::roles::parse_reach;
 use super::statement::{
-    Asked, CELL, EDGE, GRANT, LINK, Narrow, OWNERSHIP, PARTY, PERMISSION, PLACE, Row, Whole,
+    Asked, CELL, EDGE, GRANT, ITEM, ITEM_GRANT, LINK, Narrow, OWNERSHIP, PARTY, PERMISSION, PLACE,
+    Row, Whole,
 };
 use super::subjects::{Edge, Subjects, arrays, subject};
 use super::{parse, permission};
 use crate::domain::access_settings::Visibility;
-use crate::domain::fact::{GlobalFacts, GrantFact, OrganizationFacts, PortfolioFact, RoleFact};
+use crate::domain::fact::{
+    GlobalFacts, GrantFact, ItemFact, OrganizationFacts, PortfolioFact, RoleFact,
+};
 use crate::domain::revision::{Epoch, Position};
 use crate::domain::role::RoleTable;
-use crate::domain::{OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
+use crate::domain::{ItemKey, OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
 use crate::storage::read::{distrust, trust, within};
 use crate::storage::{Error, Storage, Transaction, feed, timestamps};
 
@@ -44,6 +48,8 @@ pub struct Answer {
 pub struct CheckQuestion<'a> {
     /// Where; of whatever organization.
     pub portfolio: &'a PortfolioId,
+    /// The item that it is done to or in, if one is named.
+    pub item: Option<&'a ItemKey>,
     /// About whom.
     pub subjects: &'a [Subject],
     /// To do what. A name that the catalogue does not have is left out of the answer.
@@ -82,10 +88,22 @@ impl Transaction {
     /// # Errors
     /// The database cannot be asked, or holds what it should not.
     pub async fn facts_for(&mut self, question: &Question<'_>) -> Result<Answer, Error> {
-        let mut asked = Asked::about(question.portfolio, question.subjects);
+        self.facts_for_item(question, None).await
+    }
+
+    /// The same, and the facts of an item.
+    ///
+    /// # Errors
+    /// As [`Transaction::facts_for`].
+    pub async fn facts_for_item(
+        &mut self,
+        question: &Question<'_>,
+        item: Option<&ItemKey>,
+    ) -> Result<Answer, Error> {
+        let mut asked = Asked::about(question.portfolio, item, question.subjects);
         asked.organization = Some(question.organization.as_str());
         let rows = Whole(asked).load(self.connection()).await?;
-        Ok(Found::gather(rows, question.portfolio)?.answer)
+        Ok(Found::gather(rows, question.portfolio, item)?.answer)
     }
 }
 
@@ -101,7 +119,7 @@ impl Storage {
         question: &CheckQuestion<'_>,
         deadline: Instant,
     ) -> Result<CheckFacts, Error> {
-        let asked = Asked::about(Some(question.portfolio), question.subjects);
+        let asked = Asked::about(Some(question.portfolio), question.item, question.subjects);
         let statement = Narrow { asked, permissions: question.permissions };
         let mut connection = self.take(&self.reads, deadline).await?;
         distrust(&mut connection);
@@ -109,7 +127,7 @@ impl Storage {
             Ok::<_, Error>(statement.load::<Row>(&mut *connection).await?)
         })
         .await?;
-        let found = Found::gather(rows, Some(question.portfolio))?;
+        let found = Found::gather(rows, Some(question.portfolio), question.item)?;
         let (read_only, now, epoch, sequences) =
             found.moment.ok_or_else(|| Error::corrupt("cluster", "all", "no row"))?;
         if read_only {
@@ -131,11 +149,16 @@ impl Storage {
 }
 
 impl<'a> Asked<'a> {
-    fn about(portfolio: Option<&'a PortfolioId>, subjects: &'a [Subject]) -> Self {
+    fn about(
+        portfolio: Option<&'a PortfolioId>,
+        item: Option<&'a ItemKey>,
+        subjects: &'a [Subject],
+    ) -> Self {
         let subjects: BTreeSet<&Subject> = subjects.iter().collect();
         Self {
             organization: None,
             portfolio: portfolio.map_or("", PortfolioId::as_str),
+            item: item.map_or(("", ""), |key| (key.item_type.as_str(), key.id.as_str())),
             subjects: arrays(subjects),
         }
     }
@@ -166,16 +189,24 @@ struct Gathered {
     /// Who owns a linked one of the chain.
     owners: BTreeMap<String, GrantFact>,
     tables: BTreeMap<String, RoleTable>,
+    item: Option<ItemFact>,
+    item_grants: Vec<GrantFact>,
 }
 
 impl Found {
-    fn gather(rows: Vec<Row>, portfolio: Option<&PortfolioId>) -> Result<Self, Error> {
+    fn gather(
+        rows: Vec<Row>,
+        portfolio: Option<&PortfolioId>,
+        item: Option<&ItemKey>,
+    ) -> Result<Self, Error> {
         let mut gathered = Gathered::default();
-        rows.into_iter().try_for_each(|row| gathered.add(row))?;
+        let asked = (portfolio, item);
+        rows.into_iter().try_for_each(|row| gathered.add(row, asked))?;
         let portfolios = match portfolio {
             Some(asked) => gathered.portfolios(asked)?,
             None => Vec::new(),
         };
+        let items = gathered.take_item();
         let Gathered { organization, moment, global, subjects, tables, .. } = gathered;
         let role = |(key, table): (String, RoleTable)| {
             Ok::<_, Error>(RoleFact { key: parse("roles", &key)?, table })
@@ -185,6 +216,7 @@ impl Found {
             roles: tables.into_iter().map(role).collect::<Result<_, _>>()?,
             subjects: subjects.into_facts(),
             portfolios,
+            items: items.into_iter().collect(),
         };
         Ok(Self { answer: Answer { global, organization }, moment })
     }
@@ -192,10 +224,25 @@ impl Found {
 
 impl Gathered {
     #[allow(clippy::many_single_char_names, reason = "what a column holds depends on the row")]
-    fn add(&mut self, row: Row) -> Result<(), Error> {
+    fn add(
+        &mut self,
+        row: Row,
+        (asked, item): (Option<&PortfolioId>, Option<&ItemKey>),
+    ) -> Result<(), Error> {
         let (what, a, b, c, x, y, z, start, end, epoch, sequences) = row;
         let flag = |flag: Option<bool>| flag.unwrap_or_default();
         match (what, a, b, c) {
+            (ITEM, visibility, role, author) => {
+                let Some(key) = item.cloned() else { return Err(missing()) };
+                let author = author.map(|author| parse("items", &author)).transpose()?;
+                let settings = settings(key.id.as_str(), visibility, role, Vec::new())?;
+                let portfolios = asked.filter(|_| flag(y)).into_iter().cloned().collect();
+                let archived = flag(x);
+                self.item = Some(ItemFact { key, portfolios, author, archived, settings });
+            }
+            (ITEM_GRANT, Some(kind), Some(id), Some(role)) => {
+                self.item_grants.push(grant_fact(&kind, &id, &role, start, end)?);
+            }
             (PLACE, Some(organization), visibility, role) => {
                 self.organization = Some(parse("organizations", &organization)?);
                 self.settings = visibility.zip(role);
@@ -265,6 +312,14 @@ impl Gathered {
             fact.archived = self.archived && fact.id == *asked;
         }
         Ok(portfolios)
+    }
+
+    fn take_item(&mut self) -> Option<ItemFact> {
+        let mut item = self.item.take()?;
+        if let Some(settings) = &mut item.settings {
+            settings.grants = std::mem::take(&mut self.item_grants);
+        }
+        Some(item)
     }
 
     fn party(

@@ -24,6 +24,8 @@ pub(super) struct Asked<'a> {
     /// Empty: none. Any id is an id of an organization too: that of an unknown portfolio is taken
     /// as one, in which nothing is found (VIS-4).
     pub portfolio: &'a str,
+    /// The type and the id of an item of that organization; empty: none.
+    pub item: (&'a str, &'a str),
     /// The kinds and the ids of the subjects, side by side, each subject once.
     pub subjects: (Vec<&'a str>, Vec<&'a str>),
 }
@@ -88,6 +90,11 @@ pub(super) const PERMISSION: i32 = 5;
 pub(super) const LINK: i32 = 6;
 /// A linked portfolio, the user who owns it, and the role; begin and end.
 pub(super) const OWNERSHIP: i32 = 7;
+/// Visibility and role of an independent item, and the author of any; archived, shown by the
+/// portfolio.
+pub(super) const ITEM: i32 = 10;
+/// As `GRANT`, on the item.
+pub(super) const ITEM_GRANT: i32 = 11;
 
 const ASKED: &str = "
 WITH RECURSIVE asked (kind, id) AS MATERIALIZED (
@@ -151,7 +158,45 @@ const FOUND: &str = "), p.visibility, p.organization_access_role, p.archived,
                     AND g.subject_id = ANY (ARRAY(SELECT id FROM asked WHERE kind = 'user'))
                   OFFSET 0) AS g
     WHERE c.link IS NOT NULL
+";
+
+const ITEM_TYPE: &str = "), item (visibility, role, author, archived, shown) AS MATERIALIZED (
+    SELECT i.visibility, i.organization_access_role, i.author_kind || ':' || i.author_id,
+           i.archived,
+           EXISTS (SELECT FROM item_portfolios AS s
+                   WHERE s.organization = i.organization AND s.item_type = i.item_type
+                     AND s.item_id = i.id AND s.portfolio = $4)
+    FROM items AS i
+    WHERE i.organization = (SELECT organization FROM place) AND NOT i.deleted
+      AND i.item_type = ";
+
+// $5: the type of the item, $6: its id.
+const ITEM_FOUND: &str = "
+), given_item (kind, id, role, start_time, expire_time) AS MATERIALIZED (
+    SELECT a.kind, a.id, g.role, g.start_time, g.expire_time
+    FROM asked AS a,
+         LATERAL (SELECT g.role, g.start_time, g.expire_time FROM item_grants AS g
+                  WHERE g.organization = (SELECT organization FROM place)
+                    AND g.item_type = $5 AND g.item_id = $6
+                    AND g.subject_kind = a.kind AND g.subject_id = a.id
+                    AND g.revoke_time IS NULL OFFSET 0) AS g
+    WHERE a.kind <> 'group'
+  UNION ALL
+    SELECT 'group', g.subject_id, g.role, g.start_time, g.expire_time
+    FROM item_grants AS g
+    WHERE g.organization = (SELECT organization FROM place)
+      AND g.item_type = $5 AND g.item_id = $6
+      AND g.subject_kind = 'group' AND g.revoke_time IS NULL
+      AND g.subject_id = ANY (ARRAY(SELECT group_id FROM reached
+                                    UNION ALL SELECT id FROM asked WHERE kind = 'group'))
 )
+    SELECT 10, visibility, role, author, archived, shown, null::boolean, null::timestamptz,
+           null::timestamptz, null::uuid, null::bigint[]
+    FROM item
+  UNION ALL
+    SELECT 11, kind, id, role, null, null, null, start_time, expire_time, null, null
+    FROM given_item
+  UNION ALL
     SELECT 1, a.kind, a.id,
            (SELECT s.role FROM site_roles AS s
             WHERE a.kind = 'user' AND s.user_id = a.id
@@ -211,15 +256,15 @@ const NARROW: &str = "
            null
     FROM permissions WHERE name = ANY (";
 
-// $5: permissions. Of a deleted role there are no cells.
+// $7: permissions. Of a deleted role there are no cells.
 const CELLS: &str = ")
   UNION ALL
     SELECT 4, r.role, t.permission, t.reach, null, null, null, null, null, null, null
     FROM (SELECT role FROM given UNION SELECT role FROM owned UNION SELECT role FROM root
-          UNION SELECT 'viewer') AS r
+          UNION SELECT 'viewer' UNION SELECT role FROM given_item UNION SELECT role FROM item) AS r
     LEFT JOIN LATERAL (SELECT t.permission, t.reach FROM role_permissions AS t
                        WHERE t.organization = (SELECT organization FROM place)
-                         AND t.role = r.role AND t.permission = ANY ($5) OFFSET 0) AS t
+                         AND t.role = r.role AND t.permission = ANY ($7) OFFSET 0) AS t
         ON true
     WHERE r.role IS NOT NULL";
 
@@ -235,6 +280,11 @@ impl Asked<'_> {
         out.push_sql(", p.organization, ");
         out.push_bind_param::<Text, _>(self.portfolio)?;
         out.push_sql(FOUND);
+        out.push_sql(ITEM_TYPE);
+        out.push_bind_param::<Text, _>(self.item.0)?;
+        out.push_sql(" AND i.id = ");
+        out.push_bind_param::<Text, _>(self.item.1)?;
+        out.push_sql(ITEM_FOUND);
         Ok(())
     }
 }
@@ -276,8 +326,8 @@ impl QueryId for Narrow<'_> {
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-/// The statements by name, with `$1` to `$5` for what is asked, for whoever looks at their plans:
-/// of kinds and ids of subjects, organization, portfolio, permissions.
+/// The statements by name, with `$1` to `$7` for what is asked, for whoever looks at their plans:
+/// of kinds and ids of subjects, organization, portfolio, type and id of an item, permissions.
 #[must_use]
 pub fn statements() -> [(&'static str, String); 2] {
     let text = |query: &dyn QueryFragment<Pg>| {

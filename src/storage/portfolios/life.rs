@@ -72,8 +72,9 @@ impl Write {
         Ok(after)
     }
 
-    /// Deletes a portfolio for good: its grants end, what waits for approval is closed (VIS-7), the
-    /// row and the audit trail stay (VIS-9). Nothing is linked to it any more.
+    /// Deletes a portfolio for good: its grants end, what only it shows is deleted, what waits for
+    /// approval is closed (VIS-7), the row and the audit trail stay (VIS-9). Nothing is linked to it
+    /// any more.
     ///
     /// # Errors
     /// As [`Write::insert_portfolio`].
@@ -110,6 +111,7 @@ impl Write {
         let was = json!({ "portfolio": before, "grants": ended });
         self.record(change("portfolio.deleted", before, was, Value::Null));
         self.close_privacy_request(&before.id).await?;
+        self.hide_items_of(before).await?;
         Ok(after)
     }
 }

@@ -20,6 +20,10 @@ const KNOWN: &str = "
        OR EXISTS (SELECT FROM grants AS g
                   WHERE g.subject_kind = 'user' AND g.subject_id = s.id
                     AND g.revoke_time IS NULL AND coalesce(g.expire_time > now(), true)
+                    AND g.organization = ANY ($2))
+       OR EXISTS (SELECT FROM item_grants AS g
+                  WHERE g.subject_kind = 'user' AND g.subject_id = s.id
+                    AND g.revoke_time IS NULL AND coalesce(g.expire_time > now(), true)
                     AND g.organization = ANY ($2))";
 
 const CONCERNED: &str = "
@@ -31,7 +35,11 @@ const CONCERNED: &str = "
   UNION SELECT g.organization FROM group_members AS m JOIN groups AS g ON g.id = m.group_id
     WHERE m.member_kind = 'user' AND m.member_id = $1
   UNION SELECT organization FROM grants
-    WHERE subject_kind = 'user' AND subject_id = $1 AND revoke_time IS NULL";
+    WHERE subject_kind = 'user' AND subject_id = $1 AND revoke_time IS NULL
+  UNION SELECT organization FROM item_grants
+    WHERE subject_kind = 'user' AND subject_id = $1 AND revoke_time IS NULL
+  UNION SELECT organization FROM items WHERE owner = $1
+  UNION SELECT organization FROM items WHERE author_kind = 'user' AND author_id = $1";
 
 #[derive(diesel::QueryableByName)]
 struct Known {

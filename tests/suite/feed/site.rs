@@ -230,6 +230,7 @@ pub fn may_view(world: &World, user: &str, portfolio: &str) -> bool {
         permission: "portfolio.view",
         portfolio,
         author: None,
+        item: None,
         at: Timestamp(1_000_000),
     };
     check(world.global(), snapshot, &query).unwrap().allowed

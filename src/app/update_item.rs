@@ -1,0 +1,162 @@
+use std::collections::BTreeSet;
+
+use super::item_acting::{ItemActing, ItemName};
+use super::items::{require_etag, require_place, require_subjects, roles};
+use super::portfolios::{require_openness_role, require_owner};
+use super::{Answer, App, Error};
+use crate::domain::access_settings::Visibility;
+use crate::domain::item::{Item, ItemGrant};
+use crate::domain::permission::PORTFOLIO_UPDATE;
+use crate::domain::refusal::{Reason, Refusal};
+use crate::domain::{PortfolioId, RoleKey, Subject, UserId};
+use crate::storage::{Failure, Write, WriteContext};
+
+/// An item to change; what is not given stays.
+#[derive(Clone, Debug)]
+pub struct UpdateItem {
+    /// Which.
+    pub name: ItemName,
+    /// What people call it; may be empty.
+    pub display_name: Option<String>,
+    /// The portfolios that show it.
+    pub portfolios: Option<Vec<PortfolioId>>,
+    /// Who owns it; `Some(None)`: nobody.
+    pub owner: Option<Option<UserId>>,
+    /// What internal users without a grant may do.
+    pub visibility: Option<Visibility>,
+    /// The role that openness gives.
+    pub organization_access_role: Option<RoleKey>,
+    /// Who is granted what.
+    pub grants: Option<Vec<ItemGrant>>,
+    /// Whether nothing is added or changed in it.
+    pub archived: Option<bool>,
+    /// Only if it is still in this state.
+    pub etag: Option<String>,
+}
+
+impl App {
+    /// Changes an item and its settings, for those who manage it.
+    ///
+    /// # Errors
+    /// No such item, portfolio, subject or role; an actor who does not manage it, or may not give
+    /// that; settings for an item that has none; an archived item or portfolio; another state than
+    /// the etag's.
+    pub async fn update_item(
+        &self,
+        context: &WriteContext,
+        request: &UpdateItem,
+    ) -> Result<Answer<Item>, Error> {
+        self.write_on_item(context, &request.name, async |write| update(write, request).await).await
+    }
+}
+
+async fn update(write: &mut Write, request: &UpdateItem) -> Result<Item, Failure> {
+    let (principal, now) = (write.principal().clone(), write.now());
+    let owner = request.owner.iter().flatten();
+    let others: Vec<Subject> = owner.cloned().map(Subject::User).collect();
+    let acting = ItemActing::managing(write, &principal, now, &request.name, &others).await?;
+    let before = &acting.item;
+    require_etag(before, request.etag.as_deref())?;
+    let after = changed(before, request)?;
+    if after == *before {
+        return Ok(after);
+    }
+    let unarchived = Item { archived: after.archived, ..before.clone() };
+    if before.archived && after.archived && after != unarchived {
+        let key = &before.key;
+        let message = format!("the item `{key}` is archived; restore it first");
+        return Err(Refusal::new(Reason::Archived, message).with("item", key).into());
+    }
+    for portfolio in after.portfolios.iter().filter(|id| !before.portfolios.contains(id)) {
+        let place = require_place(write, &request.name, portfolio, &[]).await?;
+        place.require(write, PORTFOLIO_UPDATE)?;
+    }
+    if before.owner != after.owner {
+        require_ownership(&acting)?;
+        if let Some(owner) = &after.owner {
+            require_owner(write, &acting.scene, owner).await?;
+        }
+    }
+    authorize_settings(write, &acting, &after).await?;
+    let after = Item { version: before.version + 1, update_time: now, ..after };
+    write.update_item(before, &after).await?;
+    Ok(after)
+}
+
+/// The item as the request wants it.
+fn changed(before: &Item, request: &UpdateItem) -> Result<Item, Refusal> {
+    let mut after = before.clone();
+    let UpdateItem { visibility, organization_access_role: role, grants, .. } = request;
+    if let Some(name) = &request.display_name {
+        after.display_name.clone_from(name);
+    }
+    if let Some(portfolios) = &request.portfolios {
+        after.portfolios.clone_from(portfolios);
+    }
+    if let Some(owner) = &request.owner {
+        after.owner.clone_from(owner);
+    }
+    if let Some(archived) = request.archived {
+        after.archived = archived;
+    }
+    match &mut after.settings {
+        Some(settings) => {
+            settings.visibility = visibility.unwrap_or(settings.visibility);
+            if let Some(role) = role {
+                settings.organization_access_role = role.clone();
+            }
+            if let Some(grants) = grants {
+                settings.grants.clone_from(grants);
+            }
+        }
+        None if visibility.is_some() || role.is_some() || grants.is_some() => {
+            return Err(inherits(before, "has no access settings of its own"));
+        }
+        None if after.portfolios.len() != 1 => {
+            return Err(inherits(before, "is shown by exactly one portfolio"));
+        }
+        None => {}
+    }
+    Ok(after)
+}
+
+fn inherits(item: &Item, what: &str) -> Refusal {
+    let key = &item.key;
+    let message = format!("the item `{key}` follows its portfolio: it {what}");
+    Refusal::new(Reason::ItemInherits, message).with("item", key)
+}
+
+/// Who owns it is for its owner to decide; of one without, for all who manage it (MEM-12).
+fn require_ownership(acting: &ItemActing) -> Result<(), Refusal> {
+    let (Some(actor), Some(owner)) = (&acting.actor, &acting.item.owner) else { return Ok(()) };
+    if actor.user() == Some(owner) {
+        return Ok(());
+    }
+    let key = &acting.item.key;
+    let message = format!("who owns item `{key}` is for its owner to decide");
+    Err(Refusal::new(Reason::PermissionMissing, message).with("item", key))
+}
+
+/// What is given newly, and what is taken away, is within the actor's ceiling (ROL-7).
+async fn authorize_settings(
+    write: &mut Write,
+    acting: &ItemActing,
+    after: &Item,
+) -> Result<(), Failure> {
+    let (Some(was), Some(is)) = (&acting.item.settings, &after.settings) else { return Ok(()) };
+    if was.organization_access_role != is.organization_access_role {
+        require_openness_role(&acting.scene, &is.organization_access_role)?;
+        acting.may_give(&is.organization_access_role)?;
+    }
+    let (old, new): (BTreeSet<&ItemGrant>, BTreeSet<&ItemGrant>) =
+        (was.grants.iter().collect(), is.grants.iter().collect());
+    let given: Vec<&ItemGrant> = new.difference(&old).copied().collect();
+    require_subjects(write, &acting.scene, given.iter().copied()).await?;
+    for role in roles(new.symmetric_difference(&old).copied()) {
+        acting.may_give(role)?;
+    }
+    for ItemGrant { subject, role, expire_time, .. } in given {
+        acting.may_prolong(subject, role, *expire_time)?;
+    }
+    Ok(())
+}
