@@ -302,8 +302,8 @@ mod tests {
         assert_eq!(
             branches,
             [
-                "├─ linked to portfolio:area > a portfolio that you may not list, whose settings are \
-                 in force",
+                "├─ linked to portfolio:area > a portfolio that you may not list, whose \
+                 settings are in force",
                 "├─ own grant: manager, on portfolio:area",
                 "├─ group eng: contributor, on a portfolio above it",
                 "└─ own grant: manager",

@@ -63,7 +63,7 @@ pub(super) fn givers(
         Some((snapshot.portfolio_names.key(root)?.as_str(), snapshot.portfolio_of(root)?))
     });
     let Some((root, portfolio)) = root else { return Givers::default() };
-    // Nobody gives anything on an archived portfolio, and what is given does not help there (VIS-8).
+    // On an archived portfolio nobody gives anything, and what is given does not help (VIS-8).
     let permission = global.permission(query.permission);
     let halts = |found: &Portfolio| permission.is_none_or(|named| is_halted(found, named));
     let archived = portfolio.archived || snapshot.portfolio(query.portfolio).is_none_or(halts);

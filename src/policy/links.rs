@@ -73,8 +73,8 @@ impl Snapshot {
         std::iter::successors(Some(step(number)), above).take(MOST_LINKS + 1)
     }
 
-    /// The portfolio whose settings are in force on this one: itself, or the root of its chain; none
-    /// if it has none.
+    /// The portfolio whose settings are in force on this one: itself, or the root of its chain, if
+    /// that has one.
     pub(super) fn root(&self, number: u32) -> Option<u32> {
         match self.portfolio_of(number)?.settings {
             Settings::Own { .. } => Some(number),

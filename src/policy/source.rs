@@ -177,8 +177,8 @@ fn has(bits: &[u64], group: u32) -> bool {
 }
 
 impl Snapshot {
-    /// The sources that reach the subject (ACC-2): owning, direct grants, then grants of groups, then
-    /// openness, then being an administrator.
+    /// The sources that reach the subject (ACC-2): owning, direct grants, then grants of groups,
+    /// then openness, then being an administrator.
     #[inline]
     pub(super) fn sources<'a>(
         &'a self,

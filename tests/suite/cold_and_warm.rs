@@ -22,8 +22,9 @@ use crate::cluster::{TestDatabase, database};
 use crate::stored::Stored;
 
 /// What the generated world lacks: begins and ends, open, restricted and archived portfolios,
-/// chains of links, up to two more than may be, broken where a portfolio is deleted, externals, site roles, administrators, the deactivated, service accounts, roles that hold
-/// nothing or only what is one's own, and permissions that a service has registered.
+/// chains of links, up to two more than may be, broken where a portfolio is deleted, externals,
+/// site roles, administrators, the deactivated, service accounts, roles that hold nothing or only
+/// what is one's own, and permissions that a service has registered.
 const VARIETY: &str = "
     BEGIN;
     SET LOCAL session_replication_role = replica;
@@ -89,7 +90,8 @@ const PAIRS: &str = "
     (SELECT portfolio, subject_kind, subject_id FROM grants
      WHERE expire_time > now() OR start_time > now() ORDER BY id LIMIT 500)
     UNION ALL
-    (SELECT 'acme-portfolio-' || split_part(p.id, '-', 3)::integer - 1 - abs(hashtext(g.id::text)) % 18,
+    (SELECT 'acme-portfolio-'
+                || split_part(p.id, '-', 3)::integer - 1 - abs(hashtext(g.id::text)) % 18,
             g.subject_kind, g.subject_id
      FROM portfolios AS p JOIN grants AS g ON g.portfolio = p.id
      WHERE split_part(p.id, '-', 3)::integer % 90 = 18 AND abs(hashtext(g.id::text)) % 20 = 1

@@ -294,7 +294,8 @@ proptest! {
         for q in &questions {
             prop_assert_eq!(copied.check(q), model.check(q), "the oracle: {:?}", q);
             prop_assert_eq!(decide(&global, &unlinked, q), decide(&global, &snapshot, q));
-            let listed = |of| policy::may_list(&global, of, &q.subject, &q.portfolio, Timestamp(q.at));
+            let (who, on, at) = (&q.subject, q.portfolio.as_str(), Timestamp(q.at));
+            let listed = |of| policy::may_list(&global, of, who, on, at);
             prop_assert_eq!(listed(&unlinked), listed(&snapshot));
         }
     }

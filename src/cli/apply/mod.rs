@@ -32,6 +32,7 @@ mod present;
 mod prune;
 mod roles;
 mod validate;
+mod words;
 
 /// Plans up to this long are printed line by line, longer ones in numbers only.
 const SHORT: usize = 40;

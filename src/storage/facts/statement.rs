@@ -72,8 +72,8 @@ type Columns = (
     Nullable<Array<BigInt>>,
 );
 
-/// Organization; visibility and role that are in force on the portfolio, and whether it is archived,
-/// if there is one. Narrow: read-only, the clock, the epoch and the heads.
+/// Organization; visibility and role in force on the portfolio, and whether it is archived, if
+/// there is one. Narrow: read-only, the clock, the epoch and the heads.
 pub(super) const PLACE: i32 = 0;
 /// Kind and id of a subject, and site role; at home, deactivated, administrator.
 pub(super) const PARTY: i32 = 1;
