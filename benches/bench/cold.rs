@@ -112,6 +112,7 @@ impl Cold {
             permission: "portfolio.view".to_owned(),
             portfolio: portfolio.parse()?,
             author: None,
+            item: None,
             requirement: Requirement::AtLeast(Token {
                 epoch: Epoch(uuid::Uuid::nil()),
                 entries: Vec::new(),

@@ -85,6 +85,7 @@ impl World {
             standings: (0..self.groups).map(|n| at_home(Subject::Group(group(n)))).collect(),
             memberships: parents.collect(),
             portfolios: Vec::new(),
+            items: Vec::new(),
         }
     }
 
