@@ -9,6 +9,9 @@ const COLUMNS: usize = 100;
 /// Its comments are the database's, a line each.
 const WIDE: &[&str] = &["src/storage/schema.rs"];
 
+/// A line for each value of an enum, which the compiler counts: split, it could not.
+const TABLES: &[(&str, &str)] = &[("src/grpc/status.rs", "classify")];
+
 pub fn long_files(sources: &[Source]) -> Vec<String> {
     let lines = |source: &Source| {
         // Comments count, tests do not.
@@ -27,8 +30,9 @@ pub fn long_functions(sources: &[Source]) -> Vec<String> {
     let mut complaints = Vec::new();
     for source in sources {
         for (name, line, lines) in functions(&source.program()) {
-            if lines > FUNCTION_LINES {
-                let path = &source.path;
+            let path = &source.path;
+            let is_table = TABLES.contains(&(path.as_str(), name.as_str()));
+            if lines > FUNCTION_LINES && !is_table {
                 complaints.push(format!(
                     "{path}:{line}: `{name}` has {lines} lines, more than {FUNCTION_LINES}"
                 ));

@@ -79,8 +79,8 @@ fn a_malformed_apply_file_is_told_by_place_before_a_server_is_asked() {
         ("a.json", b"{\"organization\": {\"id\": 7}}", "line 1, column 25: invalid type"),
         (
             "a.yaml",
-            b"organization: {id: acme}\nportfolios: [{id: p, parent: q}]",
-            "`parent` is not supported yet",
+            b"organization: {id: acme}\nportfolios: [{id: p, linked: true}]",
+            "`portfolios[0].linked`: needs a `parent` beside it",
         ),
         (
             "a.yaml",

@@ -252,10 +252,10 @@ impl Change {
             Self::DeleteFunctionCeiling(_) => 27,
             Self::DeleteRole { .. } => 28,
             // One has a limited number of them: the old ones make room for the new.
-            Self::RemoveAffiliation(_) => 26,
-            Self::AddAffiliation(_) => 27,
-            Self::DeactivateServiceAccount { .. } => 28,
-            Self::DeactivateUser { .. } => 29,
+            Self::RemoveAffiliation(_) => 29,
+            Self::AddAffiliation(_) => 30,
+            Self::DeactivateServiceAccount { .. } => 31,
+            Self::DeactivateUser { .. } => 32,
         }
     }
 
