@@ -384,7 +384,11 @@ async fn dir_9_with_an_account_everything_of_theirs_on_items_ends() {
         ..Default::default()
     };
     system.directory().delete_user(request).await.unwrap();
-    let request = v1::DeleteGroupRequest { group: "core".to_owned(), ..Default::default() };
+    let request = v1::DeleteGroupRequest {
+        group: "core".to_owned(),
+        confirm_group: "core".to_owned(),
+        ..Default::default()
+    };
     system.directory().delete_group(request).await.unwrap();
     let left = system.item("board:b1").await.unwrap();
     assert_eq!((left.owner.as_str(), left.author, left.grants.len()), ("", None, 0));
