@@ -46,7 +46,11 @@ impl App {
         context: &WriteContext,
         request: &UpdateItem,
     ) -> Result<Answer<Item>, Error> {
-        self.write_on_item(context, &request.name, async |write| update(write, request).await).await
+        self.write_on_item(context, &request.name, async |write| {
+            // The future of all that may change is large.
+            Box::pin(update(write, request)).await
+        })
+        .await
     }
 }
 

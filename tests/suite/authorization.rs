@@ -328,7 +328,6 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
             let request = v1::RegisterItemRequest { item, ..Default::default() };
             // Elsewhere there is no such portfolio.
             let _registered = server.system().items().register_item(request).await;
-            return;
         }
         "DeleteGroup" => given.group(&old, &[]).await,
         "DeactivateServiceAccount" => given.service_account("idle").await,

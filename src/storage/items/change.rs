@@ -176,7 +176,7 @@ impl Write {
             .execute(self.connection())
             .await?;
         self.record(change("item.deleted", before, json!(before), Value::Null));
-        Ok(Item { version, update_time, ..before.clone() })
+        Ok(Item { update_time, version, ..before.clone() })
     }
 
     /// Takes its place from everything that a portfolio shows, and deletes what only it shows

@@ -9,12 +9,12 @@ use crate::domain::{OrganizationId, RoleKey};
 use crate::storage::{Failure, Write};
 
 /// $1: organization, $2: role.
-const USING: &str = r#"
+const USING: &str = "
     SELECT item_type, item_id AS id FROM item_grants
     WHERE organization = $1 AND role = $2 AND revoke_time IS NULL
   UNION SELECT item_type, id FROM items
     WHERE organization = $1 AND organization_access_role = $2 AND NOT deleted
-  ORDER BY 1, 2"#;
+  ORDER BY 1, 2";
 
 impl Write {
     /// Every grant of the role on items is given anew as the other one, and so is what openness
