@@ -93,6 +93,8 @@ impl Maker<'_> {
                 _,
                 "filter" | "page_size" | "visibility" | "organization_access_role" | "replacement",
             )
+            | ("Portfolio", "parent" | "linked")
+            | ("MovePortfolioRequest", "parent" | "link")
             | ("ListAuditEventsRequest", "portfolio" | "organization")
             | ("ListPrivacyRequestsRequest", "portfolio" | "organization" | "mine")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
