@@ -50,7 +50,14 @@ async fn furnish(open: &TestServer, own: &str) {
     for n in 0..FURNISHED {
         given = given.portfolio(&format!("{own}-p{n}")).owned_by(&format!("{own}-u{n}"));
         given = if n % 2 == 0 { given.open() } else { given };
-        given = given.with(&format!("group:{own}-g{}", (n + 1) % FURNISHED), "contributor");
+        let group = format!("group:{own}-g{}", (n + 1) % FURNISHED);
+        given = match n {
+            // May be linked.
+            2 => given.below(&format!("{own}-p0")).with(&group, "contributor"),
+            // Is.
+            3 => given.below(&format!("{own}-p1")).linked(),
+            _ => given.with(&group, "contributor"),
+        };
     }
     given.await;
     rename(open, own).await;

@@ -97,6 +97,8 @@ impl Maker<'_> {
             )
             | ("Item", "independent" | "grants" | "archived" | "owner")
             | ("ListItemsRequest" | "ListVisibleItemsRequest", "type")
+            | ("Portfolio", "parent" | "linked")
+            | ("MovePortfolioRequest", "parent" | "link")
             | ("ListAuditEventsRequest", "portfolio" | "organization")
             | ("ListPrivacyRequestsRequest", "portfolio" | "organization" | "mine")
             | ("ListAccessiblePortfoliosRequest", "organization") => self.one_in(2),
