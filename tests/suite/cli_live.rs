@@ -11,7 +11,7 @@ use super::cluster::database;
 use super::program::{Serving, file};
 
 const ALLOWED: &str = "allowed: by a grant of a group they are in (GROUP_GRANT)\n";
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/organization.yaml");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/northwind-maps.yaml");
 
 #[derive(Debug, PartialEq, Eq, QueryableByName)]
 struct Head {
