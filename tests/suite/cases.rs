@@ -61,7 +61,7 @@ async fn played(text: &str) -> Vec<String> {
 
 async fn play(script: Script) -> Vec<String> {
     let server = TestServer::start().await;
-    apply(&server, &script.demo);
+    apply(&server, &script.demo).await;
     let stage = Stage { server: &server, organization: &script.demo };
     let mut mistakes = Vec::new();
     let mut calls = Vec::new();
@@ -85,11 +85,13 @@ async fn play(script: Script) -> Vec<String> {
 }
 
 /// Makes the server hold an organization of the demo, by the command that is there for it.
-fn apply(server: &TestServer, demo: &str) {
+async fn apply(server: &TestServer, demo: &str) {
     let address = format!("http://{}", server.running.address());
     let file = path(&format!("demo/{demo}.yaml"));
     let file = file.to_str().expect("a path in UTF-8");
-    let run = portcullis(&["apply", file, "--server", &address]).output();
+    let mut command = portcullis(&["apply", file, "--server", &address]);
+    // The server is in this process, and has to answer meanwhile.
+    let run = tokio::task::spawn_blocking(move || command.output()).await.expect("no panic");
     let (status, out, error) = output(run.expect("the program runs"));
     assert_eq!((status, error.as_str()), (0, ""), "{out}");
 }

@@ -4,14 +4,14 @@
 //! WHO enrols USER with ADDRESS called NAME [from outside]                                [CREATED]
 //! WHO deactivates | reactivates USER
 //! WHO puts SUBJECT into GROUP, WHO takes SUBJECT out of GROUP
-//! WHO sees user USER                                    [e-mail, site role ROLE, each function]
-//! WHO lists users [matching TEXT | who are active | with a function]                      [users]
+//! WHO sees user USER                                       [e-mail, site role ROLE, each function]
+//! WHO lists users [matching TEXT | who are active | with a function]                       [users]
 //! WHO sets the site role of USER to editor | viewer | guest
 //! WHO affiliates USER as FUNCTION, WHO ends USER as FUNCTION
 //! WHO sets the ceiling of FUNCTION on TYPE to ROLE
-//! WHO lists ceilings                                                         [FUNCTION TYPE ROLE]
-//! WHO sees the organization                                                    [its settings]
-//! WHO makes new portfolios VISIBILITY                                          [its settings]
+//! WHO lists ceilings                                                          [FUNCTION TYPE ROLE]
+//! WHO sees the organization                                                         [its settings]
+//! WHO makes new portfolios VISIBILITY                                               [its settings]
 //! ```
 
 use portcullis::proto::v1;

@@ -96,12 +96,15 @@ pub fn parse(text: &str) -> Result<Script, Vec<String>> {
     }
 }
 
-/// The lines with their numbers; those that continue another are joined to it.
+/// The lines with their numbers; those that continue another are joined to it, unless there is an
+/// empty one between.
 fn joined(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
+    let mut after_empty = false;
     for (number, line) in (1..).zip(text.lines()) {
         let continues = |open: &str| {
-            line.starts_with("      ") || (line.starts_with('>') && open.starts_with('>'))
+            let deeper = line.starts_with("      ");
+            !after_empty && (deeper || (line.starts_with('>') && open.starts_with('>')))
         };
         match lines.last_mut() {
             _ if line.trim().is_empty() => {}
@@ -111,6 +114,7 @@ fn joined(text: &str) -> Vec<(usize, String)> {
             }
             _ => lines.push((number, line.trim_end().to_owned())),
         }
+        after_empty = line.trim().is_empty();
     }
     lines
 }

@@ -2,14 +2,14 @@
 //!
 //! ```text
 //! WHO adds SUBJECTS to PORTFOLIO as ROLE [from INSTANT] [until INSTANT | for N days]
-//!                                                               [ADDED, ALREADY_MEMBER, REFUSED WHY]
-//! WHO sees member SUBJECT of PORTFOLIO                                               [the member]
+//!                                                             [ADDED, ALREADY_MEMBER, REFUSED WHY]
+//! WHO sees member SUBJECT of PORTFOLIO                                                [the member]
 //! WHO lists members of PORTFOLIO [matching TEXT] [with role ROLE]
-//!     [who are scheduled | active | ended] [who are deactivated]                        [members]
-//! WHO makes SUBJECT ROLE on PORTFOLIO                                                [the member]
-//! WHO ends SUBJECT on PORTFOLIO at INSTANT                                           [the member]
-//! WHO keeps SUBJECT on PORTFOLIO                          without an end             [the member]
-//! WHO removes SUBJECT from PORTFOLIO         [what is left: group:ID ROLE, the organization ROLE]
+//!     [who are scheduled | active | ended] [who are deactivated]                         [members]
+//! WHO makes SUBJECT ROLE on PORTFOLIO                                                 [the member]
+//! WHO ends SUBJECT on PORTFOLIO at INSTANT                                            [the member]
+//! WHO keeps SUBJECT on PORTFOLIO                          without an end              [the member]
+//! WHO removes SUBJECT from PORTFOLIO          [what is left: group:ID ROLE, the organization ROLE]
 //! ```
 
 use portcullis::proto::v1;

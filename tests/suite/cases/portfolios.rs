@@ -2,16 +2,16 @@
 //!
 //! ```text
 //! WHO creates PORTFOLIO [called NAME] [of type TYPE] [owned by USER]
-//!     [being VISIBILITY] [giving ROLE]                                                [the portfolio]
-//! WHO sees PORTFOLIO                                                              [the portfolio]
-//! WHO sees access settings of PORTFOLIO                                    [VISIBILITY, gives ROLE]
-//! WHO makes PORTFOLIO VISIBILITY                                           [VISIBILITY, gives ROLE]
-//! WHO makes PORTFOLIO give ROLE                                            [VISIBILITY, gives ROLE]
-//! WHO renames PORTFOLIO to NAME                                                   [the portfolio]
-//! WHO makes PORTFOLIO of type TYPE                                                [the portfolio]
-//! WHO archives | restores | deletes PORTFOLIO                                     [the portfolio]
-//! WHO hands PORTFOLIO over to USER                                                [the portfolio]
-//! WHO lists portfolios of mine | of the organization | to administer                 [portfolios]
+//!     [being VISIBILITY] [giving ROLE]                                             [the portfolio]
+//! WHO sees PORTFOLIO                                                               [the portfolio]
+//! WHO sees access settings of PORTFOLIO                                   [VISIBILITY, gives ROLE]
+//! WHO makes PORTFOLIO VISIBILITY                                          [VISIBILITY, gives ROLE]
+//! WHO makes PORTFOLIO give ROLE                                           [VISIBILITY, gives ROLE]
+//! WHO renames PORTFOLIO to NAME                                                    [the portfolio]
+//! WHO makes PORTFOLIO of type TYPE                                                 [the portfolio]
+//! WHO archives | restores | deletes PORTFOLIO                                      [the portfolio]
+//! WHO hands PORTFOLIO over to USER                                                 [the portfolio]
+//! WHO lists portfolios of mine | of the organization | to administer                  [portfolios]
 //! ```
 
 use portcullis::proto::v1;

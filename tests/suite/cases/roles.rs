@@ -2,11 +2,11 @@
 //! reaches one's own things only.
 //!
 //! ```text
-//! WHO lists roles                                                                     [KEY NAME]
-//! WHO sees role ROLE                                               [name NAME, each permission]
-//! WHO creates role ROLE called NAME holding PERMISSIONS            [name NAME, each permission]
-//! WHO makes role ROLE hold PERMISSIONS                             [name NAME, each permission]
-//! WHO deletes role ROLE [for OTHER]                                [name NAME, each permission]
+//! WHO lists roles                                                                       [KEY NAME]
+//! WHO sees role ROLE                                                  [name NAME, each permission]
+//! WHO creates role ROLE called NAME holding PERMISSIONS               [name NAME, each permission]
+//! WHO makes role ROLE hold PERMISSIONS                                [name NAME, each permission]
+//! WHO deletes role ROLE [for OTHER]                                   [name NAME, each permission]
 //! ```
 
 use portcullis::proto::v1;

@@ -7,15 +7,15 @@
 //!
 //! ```text
 //! SUBJECT may [not] PERMISSIONS on PORTFOLIO [made by SUBJECT] [in N days | at INSTANT]   [reason]
-//! WHO lists portfolios with PERMISSION                                               [portfolios]
-//! WHO lists who may PERMISSION on PORTFOLIO                                               [users]
+//! WHO lists portfolios with PERMISSION                                                [portfolios]
+//! WHO lists who may PERMISSION on PORTFOLIO                                                [users]
 //! ```
 //!
 //! The others are in the files of their nouns: `portfolios`, `members`, `roles`, `directory`.
 
 use std::pin::Pin;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use portcullis::clock::Clock;
 use portcullis::proto::v1;
 use tonic::Status;
 
@@ -93,9 +93,8 @@ pub fn at(text: &str) -> Option<prost_types::Timestamp> {
 }
 
 fn in_days(days: &str) -> Option<prost_types::Timestamp> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    let millis = i64::try_from(now.as_millis()).ok()?;
-    Some(instant(millis + days.parse::<i64>().ok()? * DAY))
+    let days: i64 = days.parse().ok()?;
+    Some(instant(Clock::system().read().wall.0 + days * DAY))
 }
 
 fn may(client: Client, who: &str, does: &[&str]) -> Option<Call> {
