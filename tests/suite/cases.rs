@@ -115,7 +115,7 @@ async fn a_step_of_which_something_else_comes_is_told_with_line_and_what_came() 
         "5: `ben sees hiring`: came refused PORTFOLIO_NOT_FOUND: ",
         "6: `ann sees hiring: refused PORTFOLIO_NOT_FOUND`: came name Hiring, private",
         "7: `ann sees hiring: open`: came name Hiring, private",
-        "8: `ann adds ben, hugo, nobody to hiring as viewer: ADDED`: came ben ADDED, nobody \
+        "8: `ann adds ben, hugo, nobody to hiring as viewer: ADDED`: came ben ADDED, hugo \
          REFUSED NOT_SUPPORTED_YET, nobody REFUSED USER_NOT_FOUND",
     ];
     assert_eq!(mistakes.len(), expected.len(), "{mistakes:#?}");
