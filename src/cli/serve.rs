@@ -155,13 +155,17 @@ fn suggestions(program: &str, demo: bool, address: SocketAddr) -> String {
         check("user:hugo epic.link trail-atlas", "denied: he is an external, whatever his role"),
         check("user:ben portfolio.view trail-atlas", "allowed: it is open to the organization"),
         check("user:ben portfolio.view hiring", "denied: it is private"),
-        check("user:sven initiative.edit season", "allowed: to the theatre, open means to edit"),
-        check("user:mateo access.manage motors", "denied: he may edit, not share"),
-        check("user:yusuf assessment.complete olives-growth", "allowed: he is her assessor"),
         check("user:carla members.remove winter-edition", "allowed, but not for ever"),
         check(
             "user:ben portfolio.view acquisition --at 2034-06-01T00:00:00Z",
             "allowed, once it has begun",
+        ),
+        // The other organizations of the demo.
+        check("user:sven initiative.edit season", "allowed: in the theatre, open is for editing"),
+        check("user:mateo access.manage motors", "denied: in the tracker he may edit, not share"),
+        check(
+            "user:yusuf assessment.complete olives-growth",
+            "allowed: he is an assessor of the learner",
         ),
         format!("\n  {body} {method}\n  {call}"),
     ]

@@ -52,6 +52,35 @@ async fn applying_twice_changes_nothing_the_second_time() {
 }
 
 #[tokio::test]
+async fn rol_4_the_demo_has_an_organization_of_each_preset() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &["--demo"]);
+    let organizations = [
+        ("northwind-maps", "initiative_planning", "trail-atlas", "ann"),
+        ("juniper-theatre", "board_planning", "season", "quentin"),
+        ("lumen-lifts", "tracker", "renewal", "jonas"),
+        ("alder-school", "learning", "olives-growth", "olive"),
+    ];
+    for (organization, preset, portfolio, owner) in organizations {
+        let (status, out, error) = server.run(&["export", organization]);
+        assert_eq!((status, error.as_str()), (0, ""), "{out}");
+        assert!(out.contains(&format!("preset: {preset}\n")), "{out}");
+        let owner = format!("user:{owner}");
+        assert_eq!(server.run(&["check", &owner, "access.manage", portfolio]).0, 0, "{owner}");
+    }
+    // As the server says when it starts.
+    let questions = [
+        ("user:sven initiative.edit season", 0),
+        ("user:mateo access.manage motors", 1),
+        ("user:yusuf assessment.complete olives-growth", 0),
+    ];
+    for (question, status) in questions {
+        let arguments: Vec<&str> = ["check"].into_iter().chain(question.split(' ')).collect();
+        assert_eq!(server.run(&arguments).0, status, "{question}");
+    }
+}
+
+#[tokio::test]
 async fn changes_of_the_file_are_told_and_made() {
     let database = database().await;
     let server = Serving::start(&database.url, &["--demo"]);
