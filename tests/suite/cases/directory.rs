@@ -38,7 +38,7 @@ fn people(doing: &Doing, does: &[&str]) -> Option<Call> {
             let display_name = (*display_name).to_owned();
             let user =
                 v1::User { id, email, display_name, home_organization, ..Default::default() };
-            enrol(client, user)
+            Some(enrol(client, user))
         }
         ["deactivates", user] => {
             let user = (*user).to_owned();
@@ -83,16 +83,16 @@ fn people(doing: &Doing, does: &[&str]) -> Option<Call> {
     }
 }
 
-fn enrol(client: Client, user: v1::User) -> Option<Call> {
+fn enrol(client: Client, user: v1::User) -> Call {
     let request = v1::UpsertUsersRequest { users: vec![user], ..Default::default() };
-    Some(Box::pin(async move {
+    Box::pin(async move {
         let outcomes = client.directory().upsert_users(request).await?.into_inner().outcomes;
         let told = |outcome: &v1::UpsertUserOutcome| {
             let status = outcome.status().as_str_name().trim_start_matches("UPSERT_STATUS_");
             [status.to_owned()].into_iter().chain(outcome.refusal.as_ref().map(short)).collect()
         };
         Ok(Told::Each(outcomes.iter().map(told).collect()))
-    }))
+    })
 }
 
 fn list(client: Client, organization: String, filters: &[&str]) -> Option<Call> {

@@ -35,12 +35,12 @@ pub fn call(doing: Doing, does: &[&str]) -> Option<Call> {
         ["lists", "members", "of", portfolio, filter @ ..] => list(client, portfolio, filter),
         ["makes", who, role, "on", portfolio] => {
             let request = member(portfolio, &full(who));
-            update(client, v1::UpdateMemberRequest { role: (*role).to_owned(), ..request })
+            Some(update(client, v1::UpdateMemberRequest { role: (*role).to_owned(), ..request }))
         }
         ["ends", who, "on", portfolio, "at", instant] => {
-            end(client, member(portfolio, &full(who)), Some(at(instant)?))
+            Some(end(client, member(portfolio, &full(who)), Some(at(instant)?)))
         }
-        ["keeps", who, "on", portfolio] => end(client, member(portfolio, &full(who)), None),
+        ["keeps", who, "on", portfolio] => Some(end(client, member(portfolio, &full(who)), None)),
         ["removes", who, "from", portfolio] => {
             let (who, portfolio) = (full(who), (*portfolio).to_owned());
             Some(Box::pin(async move {
@@ -82,15 +82,15 @@ fn outcome(outcome: &v1::AddMemberOutcome) -> Vec<String> {
     told.into_iter().chain(outcome.refusal.as_ref().map(short)).collect()
 }
 
-fn update(client: Client, request: v1::UpdateMemberRequest) -> Option<Call> {
-    Some(Box::pin(async move { Ok(told(&client.update_member(request).await?)) }))
+fn update(client: Client, request: v1::UpdateMemberRequest) -> Call {
+    Box::pin(async move { Ok(told(&client.update_member(request).await?)) })
 }
 
 fn end(
     client: Client,
     request: v1::UpdateMemberRequest,
     expire_time: Option<prost_types::Timestamp>,
-) -> Option<Call> {
+) -> Call {
     let update_mask = Some(FieldMask { paths: vec!["expire_time".to_owned()] });
     update(client, v1::UpdateMemberRequest { expire_time, update_mask, ..request })
 }

@@ -35,7 +35,8 @@ pub fn call(doing: Doing, does: &[&str]) -> Option<Call> {
         }
         ["makes", id, "of", "type", portfolio_type] => {
             let r#type = (*portfolio_type).to_owned();
-            update(client, v1::Portfolio { id: (*id).to_owned(), r#type, ..Default::default() })
+            let id = (*id).to_owned();
+            Some(update(client, v1::Portfolio { id, r#type, ..Default::default() }))
         }
         ["makes", id, openness] => {
             let (id, visibility) = ((*id).to_owned(), visibility(openness)?);
@@ -45,7 +46,7 @@ pub fn call(doing: Doing, does: &[&str]) -> Option<Call> {
         }
         ["renames", id, "to", display_name] => {
             let (id, display_name) = ((*id).to_owned(), (*display_name).to_owned());
-            update(client, v1::Portfolio { id, display_name, ..Default::default() })
+            Some(update(client, v1::Portfolio { id, display_name, ..Default::default() }))
         }
         ["hands", id, "over", "to", owner] => {
             let (id, owner) = ((*id).to_owned(), (*owner).to_owned());
@@ -114,12 +115,12 @@ fn create(client: Client, organization: String, id: &str, mut options: &[&str]) 
 }
 
 /// Changes what is given.
-fn update(client: Client, portfolio: v1::Portfolio) -> Option<Call> {
+fn update(client: Client, portfolio: v1::Portfolio) -> Call {
     let request = v1::UpdatePortfolioRequest { portfolio: Some(portfolio), ..Default::default() };
-    Some(Box::pin(async move {
+    Box::pin(async move {
         let updated = client.portfolios().update_portfolio(request).await?.into_inner();
         Ok(self::portfolio(&updated.portfolio.expect("a portfolio")))
-    }))
+    })
 }
 
 fn list(client: Client, organization: String, which: &[&str]) -> Option<Call> {
