@@ -10,7 +10,7 @@ POSTGRES = scripts/postgres >/dev/null
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: ## build and start the server with a demo organization on its own PostgreSQL
+run: ## build and start the server with demo organizations on its own PostgreSQL
 	@$(POSTGRES) && cargo run -- serve --demo
 
 test: ## build and run every test

@@ -13,8 +13,13 @@ use crate::grpc::client::{Client, ClientTls};
 use crate::server::{Running, Server};
 use crate::telemetry;
 
-const DEMO_NAME: &str = "demo/organization.yaml";
-const DEMO: &str = include_str!("../../demo/organization.yaml");
+/// The demo: an organization of each preset, by the names of their files.
+pub(super) const DEMO: [(&str, &str); 4] = [
+    ("demo/northwind-maps.yaml", include_str!("../../demo/northwind-maps.yaml")),
+    ("demo/juniper-theatre.yaml", include_str!("../../demo/juniper-theatre.yaml")),
+    ("demo/lumen-lifts.yaml", include_str!("../../demo/lumen-lifts.yaml")),
+    ("demo/alder-school.yaml", include_str!("../../demo/alder-school.yaml")),
+];
 
 /// Starts, says where it is and what to try, and waits for SIGINT or SIGTERM. A second signal
 /// means: at once.
@@ -74,8 +79,10 @@ async fn welcome(config: &Config, server: &Running) -> Result<(), Failure> {
             client = client.with_token(token)?;
         }
         // Somebody may have deleted a portfolio of it, say: no reason not to serve.
-        if let Err(failure) = apply::load(&client, DEMO_NAME, DEMO).await {
-            output::remark(format_args!("the demo is not as it was: {failure}"));
+        for (name, content) in DEMO {
+            if let Err(failure) = apply::load(&client, name, content).await {
+                output::remark(format_args!("{name} is not as it was: {failure}"));
+            }
         }
     }
     let database = config.database_url.iter().map(|url| format!("in the database {url}"));
@@ -152,6 +159,13 @@ fn suggestions(program: &str, demo: bool, address: SocketAddr) -> String {
         check(
             "user:ben portfolio.view acquisition --at 2034-06-01T00:00:00Z",
             "allowed, once it has begun",
+        ),
+        // The other organizations of the demo.
+        check("user:sven initiative.edit season", "allowed: in the theatre, open is for editing"),
+        check("user:mateo access.manage motors", "denied: in the tracker he may edit, not share"),
+        check(
+            "user:yusuf assessment.complete olives-growth",
+            "allowed: he is an assessor of the learner",
         ),
         format!("\n  {body} {method}\n  {call}"),
     ]

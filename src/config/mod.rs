@@ -39,7 +39,7 @@ pub struct Config {
     #[arg(long, env = "PORTCULLIS_DATA_DIR", value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
 
-    /// Load a small demo organization
+    /// Load four small organizations to try things out with, one of each preset
     #[arg(long, env = "PORTCULLIS_DEMO", value_parser = BoolishValueParser::new())]
     pub demo: bool,
 

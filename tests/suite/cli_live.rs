@@ -11,7 +11,7 @@ use super::cluster::database;
 use super::program::{Serving, file};
 
 const ALLOWED: &str = "allowed: by a grant of a group they are in (GROUP_GRANT)\n";
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/organization.yaml");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/northwind-maps.yaml");
 
 #[derive(Debug, PartialEq, Eq, QueryableByName)]
 struct Head {
@@ -49,6 +49,35 @@ async fn applying_twice_changes_nothing_the_second_time() {
     let (status, out, error) = server.run(&["apply", DEMO]);
     assert_eq!((status, out.as_str(), error.as_str()), (0, "nothing to change\n", ""));
     assert_eq!(heads(&database.url).await, applied);
+}
+
+#[tokio::test]
+async fn rol_4_the_demo_has_an_organization_of_each_preset() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &["--demo"]);
+    let organizations = [
+        ("northwind-maps", "initiative_planning", "trail-atlas", "ann"),
+        ("juniper-theatre", "board_planning", "season", "quentin"),
+        ("lumen-lifts", "tracker", "renewal", "jonas"),
+        ("alder-school", "learning", "olives-growth", "olive"),
+    ];
+    for (organization, preset, portfolio, owner) in organizations {
+        let (status, out, error) = server.run(&["export", organization]);
+        assert_eq!((status, error.as_str()), (0, ""), "{out}");
+        assert!(out.contains(&format!("preset: {preset}\n")), "{out}");
+        let owner = format!("user:{owner}");
+        assert_eq!(server.run(&["check", &owner, "access.manage", portfolio]).0, 0, "{owner}");
+    }
+    // As the server says when it starts.
+    let questions = [
+        ("user:sven initiative.edit season", 0),
+        ("user:mateo access.manage motors", 1),
+        ("user:yusuf assessment.complete olives-growth", 0),
+    ];
+    for (question, status) in questions {
+        let arguments: Vec<&str> = ["check"].into_iter().chain(question.split(' ')).collect();
+        assert_eq!(server.run(&arguments).0, status, "{question}");
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::cluster::database;
 use super::program::{Serving, file, told};
 
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/organization.yaml");
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/demo/northwind-maps.yaml");
 
 /// An organization with one of everything that a file can say.
 fn generated() -> String {

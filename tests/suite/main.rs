@@ -17,6 +17,7 @@ mod authorization;
 mod bad_input;
 mod callers;
 mod calls;
+mod cases;
 mod certificates;
 mod change_log_coverage;
 mod cli_bench;

@@ -479,11 +479,26 @@ fn one_call_makes_what_has_the_same_terms() {
 }
 
 #[test]
-fn the_demo_file_is_one_that_can_be_applied() {
-    let file = File::parse("demo.yaml", include_str!("../../../demo/organization.yaml")).unwrap();
-    let plan = plan(&file, &Present::default(), NOW);
-    assert_eq!((plan.conflicts, plan.notes), (Vec::new(), Vec::new()));
-    assert_eq!(plan.changes.iter().filter(|c| c.kind() == Kind::Portfolio).count(), 5);
+fn the_demo_files_are_such_that_all_can_be_applied_to_one_server() {
+    let mut presets = HashSet::new();
+    let mut ids = HashSet::new();
+    for (name, content) in crate::cli::serve::DEMO {
+        let file = File::parse(name, content).unwrap();
+        assert_eq!(name, format!("demo/{}.yaml", file.organization.id));
+        assert!(presets.insert(file.organization.preset.unwrap().as_str()), "{name}");
+        // Other organizations have none of these ids.
+        let users = file.users().iter().map(|user| format!("user:{}", user.id));
+        let groups = file.groups().iter().map(|group| format!("group:{}", group.id));
+        let robots = file.service_accounts().iter();
+        let robots = robots.map(|robot| format!("service_account:{}", robot.id));
+        let portfolios = file.portfolios().iter().map(|p| format!("portfolio:{}", p.id));
+        for id in users.chain(robots).chain(groups).chain(portfolios) {
+            assert!(ids.insert(id.clone()), "{name}: `{id}` comes twice");
+        }
+        let plan = plan(&file, &Present::default(), NOW);
+        assert_eq!((plan.conflicts, plan.notes), (Vec::new(), Vec::new()), "{name}");
+    }
+    assert_eq!(presets.len(), Preset::ALL.len());
 }
 
 mod pruning;
