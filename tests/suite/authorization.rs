@@ -323,12 +323,7 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
             token
         }
         "DeleteUser" => given.user(&old).await,
-        "GetItem" | "UpdateItem" | "DeleteItem" => {
-            let item = Some(item(id, old));
-            let request = v1::RegisterItemRequest { item, ..Default::default() };
-            // Elsewhere there is no such portfolio.
-            let _registered = server.system().items().register_item(request).await;
-        }
+        "GetItem" | "UpdateItem" | "DeleteItem" => return furnish_item(server, id, old).await,
         "DeleteGroup" => given.group(&old, &[]).await,
         "DeactivateServiceAccount" => given.service_account("idle").await,
         "RemoveAffiliation" => return server.system().affiliate("acme", "fresh", &old).await,
@@ -344,6 +339,13 @@ pub async fn furnish_victim(server: &TestServer, method: &str, id: &str) {
         }
         _ => return,
     };
+}
+
+/// Registers an item that the portfolio shows; without the portfolio there is none.
+async fn furnish_item(server: &TestServer, portfolio: &str, id: String) {
+    let item = Some(item(portfolio, id));
+    let request = v1::RegisterItemRequest { item, ..Default::default() };
+    let _registered = server.system().items().register_item(request).await;
 }
 
 /// Puts a portfolio below one with the same members and visibility, linked to it or not.
