@@ -78,7 +78,8 @@ CREATE TABLE item_grants (
 );
 CREATE INDEX item_grants_by_item ON item_grants (organization, item_type, item_id, subject_kind, subject_id)
     WHERE revoke_time IS NULL;
-CREATE INDEX item_grants_by_subject ON item_grants (subject_kind, subject_id) WHERE revoke_time IS NULL;
+-- Of an expression, so that decisions, which know the item, do not go through all that a subject has.
+CREATE INDEX item_grants_by_subject ON item_grants ((subject_kind || ':' || subject_id)) WHERE revoke_time IS NULL;
 CREATE INDEX item_grants_by_role ON item_grants (organization, role) WHERE revoke_time IS NULL;
 CREATE UNIQUE INDEX item_grants_one_owner ON item_grants (organization, item_type, item_id)
     WHERE ownership AND revoke_time IS NULL;

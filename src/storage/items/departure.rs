@@ -15,13 +15,13 @@ use crate::storage::{Change, Failure, Scope, Write, timestamps};
 
 const CONCERNED: &str = "
     SELECT organization, item_type, item_id AS id FROM item_grants
-    WHERE subject_kind = $1 AND subject_id = $2 AND revoke_time IS NULL
+    WHERE subject_kind || ':' || subject_id = $1 || ':' || $2 AND revoke_time IS NULL
   UNION SELECT organization, item_type, id FROM items WHERE $1 = 'user' AND owner = $2
   UNION SELECT organization, item_type, id FROM items WHERE author_kind = $1 AND author_id = $2";
 
 const REVOKE: &str = "
     UPDATE item_grants SET revoke_time = $3
-    WHERE subject_kind = $1 AND subject_id = $2 AND revoke_time IS NULL";
+    WHERE subject_kind || ':' || subject_id = $1 || ':' || $2 AND revoke_time IS NULL";
 
 const DISOWN: &str = "
     UPDATE items SET owner = NULL, update_time = $3, version = version + 1

@@ -22,7 +22,7 @@ const KNOWN: &str = "
                     AND g.revoke_time IS NULL AND coalesce(g.expire_time > now(), true)
                     AND g.organization = ANY ($2))
        OR EXISTS (SELECT FROM item_grants AS g
-                  WHERE g.subject_kind = 'user' AND g.subject_id = s.id
+                  WHERE g.subject_kind || ':' || g.subject_id = 'user:' || s.id
                     AND g.revoke_time IS NULL AND coalesce(g.expire_time > now(), true)
                     AND g.organization = ANY ($2))";
 
@@ -37,7 +37,7 @@ const CONCERNED: &str = "
   UNION SELECT organization FROM grants
     WHERE subject_kind = 'user' AND subject_id = $1 AND revoke_time IS NULL
   UNION SELECT organization FROM item_grants
-    WHERE subject_kind = 'user' AND subject_id = $1 AND revoke_time IS NULL
+    WHERE subject_kind || ':' || subject_id = 'user:' || $1 AND revoke_time IS NULL
   UNION SELECT organization FROM items WHERE owner = $1
   UNION SELECT organization FROM items WHERE author_kind = 'user' AND author_id = $1";
 
