@@ -11,8 +11,8 @@ use crate::storage::facts::CheckFacts;
 /// The few facts of one check, compiled.
 ///
 /// INVARIANT (partial roles): its roles have no more of their tables than this check asks for, the
-/// asked permission, `members.view` and `portfolio.view`. Nobody else may take them for whole, as a ceiling would
-/// (ROL-7), so nothing leaves this module but the decision.
+/// asked permission, `members.view` and `portfolio.view`. Nobody else may take them for whole, as a
+/// ceiling would (ROL-7), so nothing leaves this module but the decision.
 pub(super) struct Glance {
     global: Global,
     snapshot: Snapshot,
@@ -20,8 +20,8 @@ pub(super) struct Glance {
 }
 
 impl Glance {
-    /// The permissions that a check looks at: the asked one, the one that lets others be asked about
-    /// (AUT-3), and the one that reaching an independent item takes (ACC-5).
+    /// The permissions that a check looks at: the asked one, the one that lets others be asked
+    /// about (AUT-3), and the one that reaching an independent item takes (ACC-5).
     pub(super) fn permissions(request: &CheckPermission) -> [&str; 3] {
         [&request.permission, MEMBERS_VIEW, PORTFOLIO_VIEW]
     }

@@ -52,8 +52,8 @@ fn item_grant(GrantFact { subject, role, start_time, expire_time }: GrantFact) -
 
 fn too_many(portfolio: &PortfolioId, actual: usize) -> Refusal {
     let message = format!(
-        "portfolio `{portfolio}` has {actual} grants; an item takes at most {MAX_ITEM_GRANTS}: give \
-         groups instead"
+        "portfolio `{portfolio}` has {actual} grants; an item takes at most {MAX_ITEM_GRANTS}: \
+         give groups instead"
     );
     Refusal::new(Reason::TooManyItemGrants, message)
         .with("portfolio", portfolio)

@@ -141,8 +141,8 @@ fn missing(answer: &v1::ExplainPermissionResponse, permission: &str) -> Vec<Bran
             return vec![Branch::bare(text)];
         }
         DecisionReason::Archived => {
-            let text = "missing: the portfolio or the item, whichever is archived, would have to be \
-                        restored";
+            let text = "missing: the portfolio or the item, whichever is archived, would have to \
+                        be restored";
             return vec![Branch::bare(text)];
         }
         DecisionReason::ItemUnknown => {

@@ -237,6 +237,19 @@ async fn acc_6_the_visible_items_and_how_many_are_withheld() {
     assert_eq!(system.listed_items("apollo").await.unwrap(), ["board:b1", "board:b2", "goal:g1"]);
 }
 
+/// What it kept from people is not theirs because it is gone.
+#[tokio::test]
+async fn acc_5_a_deleted_item_is_nobodys_and_the_portfolio_does_not_decide_for_it() {
+    let server = server().await;
+    let system = server.system();
+    system.register(independent("board:b1", &["apollo"], &[])).await.unwrap();
+    let before = system.decides_on("user:ann", "initiative.delete", "apollo", "board:b1").await;
+    assert_eq!(before, Why::ItemNoAccess);
+    system.delete_item("board:b1").await.unwrap();
+    let after = system.decides_on("user:ann", "initiative.delete", "apollo", "board:b1").await;
+    assert_eq!(after, Why::ItemUnknown);
+}
+
 #[tokio::test]
 async fn acc_7_a_copy_lives_its_own_life() {
     let server = server().await;

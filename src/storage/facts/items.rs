@@ -1,5 +1,6 @@
 //! Items as decisions look at them (ACC-5): all of an organization, or those of given keys, by the
-//! same statement.
+//! same statement. A deleted one is an item that no portfolio shows: what it kept from people must
+//! not be decided by the portfolio from then on, as it is for what was never registered.
 
 use diesel::deserialize::QueryableByName;
 use diesel::sql_types::{Array, Bool, Nullable, Text, Timestamptz};
@@ -34,7 +35,7 @@ macro_rules! items {
         FROM item_grants AS g
         WHERE g.organization = i.organization AND g.item_type = i.item_type
           AND g.item_id = i.id AND g.revoke_time IS NULL) AS g
-    WHERE i.organization = $1 AND NOT i.deleted",
+    WHERE i.organization = $1",
             $where
         )
     };

@@ -167,8 +167,7 @@ const ITEM_TYPE: &str = "), item (visibility, role, author, archived, shown) AS 
                    WHERE s.organization = i.organization AND s.item_type = i.item_type
                      AND s.item_id = i.id AND s.portfolio = $4)
     FROM items AS i
-    WHERE i.organization = (SELECT organization FROM place) AND NOT i.deleted
-      AND i.item_type = ";
+    WHERE i.organization = (SELECT organization FROM place) AND i.item_type = ";
 
 // $5: the type of the item, $6: its id.
 const ITEM_FOUND: &str = "

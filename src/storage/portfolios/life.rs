@@ -73,8 +73,8 @@ impl Write {
     }
 
     /// Deletes a portfolio for good: its grants end, what only it shows is deleted, what waits for
-    /// approval is closed (VIS-7), the row and the audit trail stay (VIS-9). Nothing is linked to it
-    /// any more.
+    /// approval is closed (VIS-7), the row and the audit trail stay (VIS-9). Nothing is linked to
+    /// it any more.
     ///
     /// # Errors
     /// As [`Write::insert_portfolio`].
