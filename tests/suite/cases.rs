@@ -3,7 +3,9 @@
 //! demo. What the lines are is in `language`, what people do in them in `steps`.
 
 mod directory;
+mod items;
 mod language;
+mod links;
 mod members;
 mod portfolios;
 mod roles;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! WHO creates PORTFOLIO [called NAME] [of type TYPE] [owned by USER]
-//!     [being VISIBILITY] [giving ROLE]                                             [the portfolio]
+//!     [being VISIBILITY] [giving ROLE] [below PORTFOLIO [linked]]                  [the portfolio]
 //! WHO sees PORTFOLIO                                                               [the portfolio]
 //! WHO sees access settings of PORTFOLIO                                   [VISIBILITY, gives ROLE]
 //! WHO makes PORTFOLIO VISIBILITY                                          [VISIBILITY, gives ROLE]
@@ -96,6 +96,14 @@ fn create(client: Client, organization: String, id: &str, mut options: &[&str]) 
                 portfolio.visibility = Some(visibility(text)?.into());
                 rest
             }
+            ["below", text, rest @ ..] => {
+                (*text).clone_into(&mut portfolio.parent);
+                rest
+            }
+            ["linked", rest @ ..] => {
+                portfolio.linked = true;
+                rest
+            }
             ["giving", text, rest @ ..] => {
                 (*text).clone_into(&mut organization_access_role);
                 rest
@@ -143,7 +151,7 @@ fn list(client: Client, organization: String, which: &[&str]) -> Option<Call> {
     }))
 }
 
-fn portfolio(portfolio: &v1::Portfolio) -> Told {
+pub fn portfolio(portfolio: &v1::Portfolio) -> Told {
     Told::One(vec![
         format!("name {}", portfolio.display_name),
         openness(portfolio.visibility()),
@@ -151,6 +159,8 @@ fn portfolio(portfolio: &v1::Portfolio) -> Told {
         format!("author {}", name(portfolio.author.as_ref())),
         format!("type {}", portfolio.r#type),
         lower(portfolio.state().as_str_name(), "PORTFOLIO_STATE_"),
+        format!("below {}", portfolio.parent),
+        if portfolio.linked { "linked" } else { "not linked" }.to_owned(),
     ])
 }
 

@@ -6,12 +6,14 @@
 //! `group:ID`; lists are separated by commas. What is told is in brackets.
 //!
 //! ```text
-//! SUBJECT may [not] PERMISSIONS on PORTFOLIO [made by SUBJECT] [in N days | at INSTANT]   [reason]
+//! SUBJECT may [not] PERMISSIONS on PORTFOLIO [in TYPE:ID] [made by SUBJECT]
+//!     [in N days | at INSTANT]                                                            [reason]
 //! WHO lists portfolios with PERMISSION                                                [portfolios]
 //! WHO lists who may PERMISSION on PORTFOLIO                                                [users]
 //! ```
 //!
-//! The others are in the files of their nouns: `portfolios`, `members`, `roles`, `directory`.
+//! The others are in the files of their nouns: `portfolios`, `links`, `items`, `members`, `roles`,
+//! `directory`.
 
 use std::pin::Pin;
 
@@ -20,7 +22,7 @@ use portcullis::proto::v1;
 use tonic::Status;
 
 use super::told::{Told, lower, name};
-use super::{directory, members, portfolios, roles};
+use super::{directory, items, links, members, portfolios, roles};
 use crate::calls::{instant, question};
 use crate::harness::{Client, TestServer, subject};
 
@@ -68,8 +70,10 @@ impl Stage<'_> {
         };
         let organization = self.organization.to_owned();
         let doing = || Doing { client: client.clone(), organization: organization.clone() };
-        lists(doing(), who, does)
+        lists(doing(), who.clone(), does)
+            .or_else(|| items::call(doing(), who, does))
             .or_else(|| portfolios::call(doing(), does))
+            .or_else(|| links::call(doing(), does))
             .or_else(|| members::call(doing(), does))
             .or_else(|| roles::call(doing(), does))
             .or_else(|| directory::call(doing(), does))
@@ -103,6 +107,10 @@ fn may(client: Client, who: &str, does: &[&str]) -> Option<Call> {
         | ["may", permissions, "on", portfolio, rest @ ..] => (permissions, *portfolio, rest),
         _ => return None,
     };
+    let (container, rest) = match rest {
+        ["in", item, rest @ ..] if item.contains(':') => (item.split_once(':'), rest),
+        rest => (None, rest),
+    };
     let (author, rest) = match rest {
         ["made", "by", author, rest @ ..] => (Some(subject(&full(author))), rest),
         rest => (None, rest),
@@ -113,10 +121,11 @@ fn may(client: Client, who: &str, does: &[&str]) -> Option<Call> {
         ["at", instant] => Some(at(instant)?),
         _ => return None,
     };
-    let item = author.map(|author| v1::ItemReference {
-        r#type: "thing".to_owned(),
-        id: "some".to_owned(),
-        author: Some(author),
+    let (item_type, id) = container.unwrap_or(("thing", "some"));
+    let item = (container.is_some() || author.is_some()).then(|| v1::ItemReference {
+        r#type: item_type.to_owned(),
+        id: id.to_owned(),
+        author,
     });
     let permissions = entries(permissions);
     let question = question(who, permissions.first()?, portfolio);
