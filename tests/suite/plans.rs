@@ -27,10 +27,12 @@ const LARGE: [&str; 13] = [
     "item_portfolios",
     "item_grants",
 ];
-/// What the statements are planned for; a generic plan is the same for every question.
-const TYPES: &str = "text[], text[], text, text, text, text, text[]";
-const ASKED: &str = "ARRAY['user'], ARRAY['acme-user-7'], NULL, 'acme-portfolio-7', \
-                     'board', 'acme-board-7', ARRAY['portfolio.view', 'members.view']";
+/// What the statements are planned for, types and values; a generic plan is the same for every
+/// question. All have the first; some an item, and some permissions.
+const ASKED: [&str; 2] =
+    ["text[], text[], text, text", "ARRAY['user'], ARRAY['acme-user-7'], NULL, 'acme-portfolio-7'"];
+const ITEM: [&str; 2] = [", text, text", ", 'board', 'acme-board-7'"];
+const PERMISSIONS: [&str; 2] = [", text[]", ", ARRAY['portfolio.view', 'members.view']"];
 
 /// What the generated world has none of; and that plans are as the pools ask for them.
 const OTHERS: &str = "
@@ -87,11 +89,14 @@ async fn what_decisions_wait_for_is_read_by_index() {
     connection.batch_execute(OTHERS).await.expect("sets");
     let mut table = String::new();
     for (name, text) in statements() {
-        let types = if text.contains("$7") { TYPES } else { TYPES.trim_end_matches(", text[]") };
-        let asked = match ASKED.rsplit_once(", ARRAY") {
-            Some((fewer, _)) if !text.contains("$7") => fewer,
-            _ => ASKED,
+        let further: &[[&str; 2]] = match name {
+            "whole" => &[ITEM],
+            "narrow" => &[PERMISSIONS],
+            _ => &[ITEM, PERMISSIONS],
         };
+        let [types, asked] = [0, 1].map(|which| {
+            ASKED[which].to_owned() + &further.iter().map(|more| more[which]).collect::<String>()
+        });
         let prepare = format!("PREPARE {name} ({types}) AS {text}");
         connection.batch_execute(&prepare).await.expect("prepares");
         let explain = format!("EXPLAIN (COSTS OFF) EXECUTE {name} ({asked})");

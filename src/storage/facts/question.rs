@@ -120,11 +120,15 @@ impl Storage {
         deadline: Instant,
     ) -> Result<CheckFacts, Error> {
         let asked = Asked::about(Some(question.portfolio), question.item, question.subjects);
-        let statement = Narrow { asked, permissions: question.permissions };
+        let permissions = question.permissions;
         let mut connection = self.take(&self.reads, deadline).await?;
         distrust(&mut connection);
         let rows = within(deadline, async {
-            Ok::<_, Error>(statement.load::<Row>(&mut *connection).await?)
+            let rows: Vec<Row> = match question.item {
+                None => Narrow::<false> { asked, permissions }.load(&mut *connection).await?,
+                Some(_) => Narrow::<true> { asked, permissions }.load(&mut *connection).await?,
+            };
+            Ok::<_, Error>(rows)
         })
         .await?;
         let found = Found::gather(rows, Some(question.portfolio), question.item)?;

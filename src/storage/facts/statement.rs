@@ -37,8 +37,10 @@ pub(super) struct Whole<'a>(pub Asked<'a>);
 /// With these permissions' entries of the catalogue, and just these cells of just the roles that
 /// give the subjects anything here. Says where the change feed stands, and whether the server would
 /// take a write.
+///
+/// `ITEM`: with an item. Few questions name one, and the others are spared its part.
 #[derive(Clone, Debug)]
-pub(super) struct Narrow<'a> {
+pub(super) struct Narrow<'a, const ITEM: bool> {
     pub asked: Asked<'a>,
     pub permissions: &'a [&'a str],
 }
@@ -195,7 +197,9 @@ const ITEM_FOUND: &str = "
   UNION ALL
     SELECT 11, kind, id, role, null, null, null, start_time, expire_time, null, null
     FROM given_item
-  UNION ALL
+  UNION ALL";
+
+const PARTIES: &str = "
     SELECT 1, a.kind, a.id,
            (SELECT s.role FROM site_roles AS s
             WHERE a.kind = 'user' AND s.user_id = a.id
@@ -255,20 +259,26 @@ const NARROW: &str = "
            null
     FROM permissions WHERE name = ANY (";
 
-// $7: permissions. Of a deleted role there are no cells.
+// Of a deleted role there are no cells.
 const CELLS: &str = ")
   UNION ALL
     SELECT 4, r.role, t.permission, t.reach, null, null, null, null, null, null, null
     FROM (SELECT role FROM given UNION SELECT role FROM owned UNION SELECT role FROM root
-          UNION SELECT 'viewer' UNION SELECT role FROM given_item UNION SELECT role FROM item) AS r
+          UNION SELECT 'viewer'";
+
+const ITEM_CELLS: &str = " UNION SELECT role FROM given_item UNION SELECT role FROM item";
+
+const REACHES: &str = ") AS r
     LEFT JOIN LATERAL (SELECT t.permission, t.reach FROM role_permissions AS t
                        WHERE t.organization = (SELECT organization FROM place)
-                         AND t.role = r.role AND t.permission = ANY ($7) OFFSET 0) AS t
+                         AND t.role = r.role AND t.permission = ANY (";
+
+const CELLS_END: &str = ") OFFSET 0) AS t
         ON true
     WHERE r.role IS NOT NULL";
 
 impl Asked<'_> {
-    fn walk<'b>(&'b self, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+    fn walk<'b>(&'b self, with_item: bool, out: &mut AstPass<'_, 'b, Pg>) -> QueryResult<()> {
         let (kinds, ids) = &self.subjects;
         out.push_sql(ASKED);
         out.push_bind_param::<Array<Text>, _>(kinds)?;
@@ -279,29 +289,41 @@ impl Asked<'_> {
         out.push_sql(", p.organization, ");
         out.push_bind_param::<Text, _>(self.portfolio)?;
         out.push_sql(FOUND);
-        out.push_sql(ITEM_TYPE);
-        out.push_bind_param::<Text, _>(self.item.0)?;
-        out.push_sql(" AND i.id = ");
-        out.push_bind_param::<Text, _>(self.item.1)?;
-        out.push_sql(ITEM_FOUND);
+        if with_item {
+            out.push_sql(ITEM_TYPE);
+            out.push_bind_param::<Text, _>(self.item.0)?;
+            out.push_sql(" AND i.id = ");
+            out.push_bind_param::<Text, _>(self.item.1)?;
+            out.push_sql(ITEM_FOUND);
+        } else {
+            out.push_sql(")");
+        }
+        out.push_sql(PARTIES);
         Ok(())
     }
 }
 
 impl QueryFragment<Pg> for Whole<'_> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.0.walk(&mut out)?;
+        self.0.walk(true, &mut out)?;
         out.push_sql(WHOLE);
         Ok(())
     }
 }
 
-impl QueryFragment<Pg> for Narrow<'_> {
+impl<const ITEM: bool> QueryFragment<Pg> for Narrow<'_, ITEM> {
     fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
-        self.asked.walk(&mut out)?;
+        self.asked.walk(ITEM, &mut out)?;
         out.push_sql(NARROW);
         out.push_bind_param::<Array<Text>, _>(self.permissions)?;
         out.push_sql(CELLS);
+        if ITEM {
+            out.push_sql(ITEM_CELLS);
+        }
+        out.push_sql(REACHES);
+        // The same once more.
+        out.push_sql(if ITEM { "$7" } else { "$5" });
+        out.push_sql(CELLS_END);
         Ok(())
     }
 }
@@ -310,7 +332,7 @@ impl Query for Whole<'_> {
     type SqlType = Columns;
 }
 
-impl Query for Narrow<'_> {
+impl<const ITEM: bool> Query for Narrow<'_, ITEM> {
     type SqlType = Columns;
 }
 
@@ -320,15 +342,15 @@ impl QueryId for Whole<'_> {
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
-impl QueryId for Narrow<'_> {
-    type QueryId = Narrow<'static>;
+impl<const ITEM: bool> QueryId for Narrow<'_, ITEM> {
+    type QueryId = Narrow<'static, ITEM>;
     const HAS_STATIC_QUERY_ID: bool = true;
 }
 
 /// The statements by name, with `$1` to `$7` for what is asked, for whoever looks at their plans:
 /// of kinds and ids of subjects, organization, portfolio, type and id of an item, permissions.
 #[must_use]
-pub fn statements() -> [(&'static str, String); 2] {
+pub fn statements() -> [(&'static str, String); 3] {
     let text = |query: &dyn QueryFragment<Pg>| {
         let mut builder = PgQueryBuilder::default();
         // Nothing that is pushed here fails.
@@ -336,5 +358,7 @@ pub fn statements() -> [(&'static str, String); 2] {
         builder.finish()
     };
     let asked = Asked::default();
-    [("whole", text(&Whole(asked.clone()))), ("narrow", text(&Narrow { asked, permissions: &[] }))]
+    let item = Narrow::<true> { asked: asked.clone(), permissions: &[] };
+    let narrow = Narrow::<false> { asked: asked.clone(), permissions: &[] };
+    [("whole", text(&Whole(asked))), ("narrow", text(&narrow)), ("item", text(&item))]
 }
