@@ -298,6 +298,27 @@ impl App {
         self.write_where(context, locate, body).await
     }
 
+    /// The same on an item.
+    async fn write_on_item<T, F>(
+        &self,
+        context: &WriteContext,
+        name: &ItemName,
+        body: F,
+    ) -> Result<Answer<T>, Error>
+    where
+        T: Serialize + DeserializeOwned + Send,
+        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
+            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
+            + Sync,
+    {
+        let locate = async |read: &mut Read| {
+            let now = read.heads().now;
+            let acting = ItemActing::on(read, &context.principal, now, name, &[]).await?;
+            Ok(acting.item.organization)
+        };
+        self.write_where(context, locate, body).await
+    }
+
     /// Writes under the lock of an organization that is yet to be found, by who may find it: others
     /// are refused before. The first outcome of a retry is found in any case.
     async fn write_where<T, L, F>(
@@ -321,44 +342,6 @@ impl App {
                 refuse_deactivated(read, &context.principal).await?;
                 match locate(read).await {
                     Ok(organization) => Ok(Entry::Open(organization)),
-                    Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
-                        Some(first) => Ok(Entry::Replayed(first)),
-                        None => Err(Failure::Refused(refusal)),
-                    },
-                    Err(failure) => Err(failure),
-                }
-            })
-            .await?;
-        match entry {
-            Entry::Open(organization) => {
-                self.write(context, [Scope::Organization(organization)], body).await
-            }
-            Entry::Replayed(Written { outcome, token }) => Ok(Answer { value: outcome, token }),
-        }
-    }
-}
-
-impl App {
-    /// The same on an item.
-    async fn write_on_item<T, F>(
-        &self,
-        context: &WriteContext,
-        name: &ItemName,
-        body: F,
-    ) -> Result<Answer<T>, Error>
-    where
-        T: Serialize + DeserializeOwned + Send,
-        F: for<'w> AsyncFn(&'w mut Write) -> Result<T, Failure>
-            + for<'w> AsyncFunc<&'w mut Write, Result<T, Failure>, Fut: Send>
-            + Sync,
-    {
-        let (entry, _) = self
-            .storage
-            .read(context.deadline, async |read| {
-                let now = read.heads().now;
-                refuse_deactivated(read, &context.principal).await?;
-                match ItemActing::on(read, &context.principal, now, name, &[]).await {
-                    Ok(acting) => Ok(Entry::Open(acting.item.organization)),
                     Err(Failure::Refused(refusal)) => match read.first_outcome(context).await? {
                         Some(first) => Ok(Entry::Replayed(first)),
                         None => Err(Failure::Refused(refusal)),
