@@ -162,15 +162,8 @@ impl<'a> Asked<'a> {
         }
         let authorship = author.map(|author| author == self.subject);
         let halted = self.is_halted(portfolio);
-        let mut evaluation =
-            Evaluation::new(self.permission, reached.subject, authorship, at, halted);
-        for source in self.snapshot.sources(portfolio, reached) {
-            evaluation.weigh(&source);
-            if evaluation.is_settled() {
-                break;
-            }
-        }
-        evaluation.decide()
+        Evaluation::new(self.permission, reached.subject, authorship, at, halted)
+            .decide_by(self.snapshot.sources(portfolio, reached))
     }
 
     pub(super) fn is_halted(&self, portfolio: &Portfolio) -> bool {

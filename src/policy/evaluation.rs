@@ -131,9 +131,16 @@ impl<'a> Evaluation<'a> {
         }
     }
 
-    /// Whether no further source can change the decision.
-    pub fn is_settled(&self) -> bool {
-        self.settled
+    /// Weighs as many of the sources as can change the decision, and decides.
+    #[inline]
+    pub fn decide_by<'s>(mut self, sources: impl Iterator<Item = Source<'s>>) -> Decision {
+        for source in sources {
+            self.weigh(&source);
+            if self.settled {
+                break;
+            }
+        }
+        self.decide()
     }
 
     pub fn decide(mut self) -> Decision {

@@ -221,14 +221,8 @@ impl Asked<'_> {
         let Some(reached) = &self.reached else {
             return Decision::denied(Reason::SubjectUnknown);
         };
-        let mut evaluation = Evaluation::new(permission, reached.subject, authorship, at, halted);
-        for source in self.snapshot.sources(portfolio, reached) {
-            evaluation.weigh(&source);
-            if evaluation.is_settled() {
-                break;
-            }
-        }
-        evaluation.decide()
+        Evaluation::new(permission, reached.subject, authorship, at, halted)
+            .decide_by(self.snapshot.sources(portfolio, reached))
     }
 }
 
@@ -281,15 +275,8 @@ impl Both<'_> {
 
     fn itself(&self, at: Timestamp) -> Decision {
         let Self { asked, reached, settings, authorship, halted, .. } = self;
-        let permission = asked.permission;
-        let mut evaluation = Evaluation::new(permission, reached.subject, *authorship, at, *halted);
-        for source in asked.snapshot.item_sources(settings, reached) {
-            evaluation.weigh(&source);
-            if evaluation.is_settled() {
-                break;
-            }
-        }
-        evaluation.decide()
+        Evaluation::new(asked.permission, reached.subject, *authorship, at, *halted)
+            .decide_by(asked.snapshot.item_sources(settings, reached))
     }
 }
 
