@@ -34,7 +34,7 @@ const METHOD: &str = "/portcullis.v1.PolicyService/BatchCheckPermissions";
 const BATCH: usize = 500;
 const CONNECTIONS: usize = 4;
 /// Calls at a time while the most that the server can do is measured: it always has one to do, and
-/// none is refused, since in an overload too so many batches are let in for each worker.
+/// none is refused, since its line is longer.
 const AT_A_TIME: usize = 4;
 const CAPACITY_FOR: Duration = Duration::from_secs(6);
 const LOAD_FOR: Duration = Duration::from_secs(20);

@@ -16,6 +16,8 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use metrics::{Counter, counter, describe_counter};
 use tokio::runtime::{Handle, RuntimeMetrics};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -36,8 +38,8 @@ const SATURATED: f64 = 0.8;
 const CALM: Duration = Duration::from_secs(1);
 /// The most batches in the line, for each worker.
 const BURST: usize = 32;
-/// And in an overload: enough that no worker waits for work.
-const FEW: usize = 4;
+/// And in an overload: while one is decided the next is there, and no worker waits for work.
+const FEW: usize = 2;
 
 /// The count of calls that an overload refused in a place.
 pub fn overload_refusals(place: &'static str) -> Counter {
@@ -137,10 +139,19 @@ impl Place {
     pub(super) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
         // Nobody closes it.
         let turn = self.0.0.turns.acquire().await.ok();
-        // Whatever else there is to do comes first, such as to read what has arrived.
-        yield_now().await;
+        whatever_else_there_is().await;
         turn
     }
+}
+
+/// Lets the worker do whatever else there is to do, such as to read what has arrived.
+///
+/// To yield ends with the next poll of the task, whoever asked for it, and a connection asks for it
+/// when it writes. A backlog of batches would then be decided in one go, with nothing read
+/// meanwhile. In a set of its own only the runtime wakes it, when it has looked for what arrived.
+async fn whatever_else_there_is() {
+    let mut rest = FuturesUnordered::from_iter([yield_now()]);
+    rest.next().await;
 }
 
 /// Does something else than to wait for a turn. Who has to wait for it longer than `patience` gives
@@ -299,7 +310,12 @@ mod tests {
         let place = Batches::for_this_runtime().join().expect("a place");
         let (begins, mut begun) = tokio::sync::oneshot::channel();
         tokio::spawn(async move { begins.send(()) });
-        let _turn = place.turn().await;
+        let mut turn = Box::pin(place.turn());
+        // Its task is polled for another reason, as by a connection that writes.
+        for _ in 0..3 {
+            assert!(turn.as_mut().now_or_never().is_none());
+        }
+        let _turn = turn.await;
         assert!(begun.try_recv().is_ok());
     }
 }
