@@ -86,7 +86,7 @@ pub fn item_holdings(
         Some(_) if is_deactivated(global, subject, resolved) => Holdings::default(),
         Some(settings) => {
             let reached = Reached::by(snapshot, found);
-            let sources = snapshot.item_sources(settings, &reached);
+            let sources = snapshot.settings_sources(settings, &reached);
             Holdings::union(global, sources.filter(|source| source.in_force(at)))
         }
     }

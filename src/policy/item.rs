@@ -276,7 +276,7 @@ impl Both<'_> {
     fn itself(&self, at: Timestamp) -> Decision {
         let Self { asked, reached, settings, authorship, halted, .. } = self;
         Evaluation::new(asked.permission, reached.subject, *authorship, at, *halted)
-            .decide_by(asked.snapshot.item_sources(settings, reached))
+            .decide_by(asked.snapshot.settings_sources(settings, reached))
     }
 }
 

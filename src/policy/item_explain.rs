@@ -81,7 +81,7 @@ impl<'a> Place<'a> {
             None => Some(evaluation()),
             Some(settings) => {
                 let mut evaluation = evaluation();
-                for source in snapshot.item_sources(settings, &reached) {
+                for source in snapshot.settings_sources(settings, &reached) {
                     let weight = evaluation.weigh(&source);
                     let place = (query.at, Origin::Itself, true);
                     routes.extend(snapshot.explained(subject, &source, weight, place));

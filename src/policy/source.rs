@@ -185,9 +185,9 @@ impl Snapshot {
         portfolio: &'a Portfolio,
         reached: &'a Reached<'a>,
     ) -> impl Iterator<Item = Source<'a>> {
-        let settings = self.effective(portfolio).settings;
-        self.explicit_sources(portfolio, reached)
-            .chain(self.openness(settings, reached.subject))
+        let effective = self.effective(portfolio);
+        self.owners(effective, reached)
+            .chain(self.settings_sources(effective.settings, reached))
             .chain(reached.subject.administration())
     }
 
@@ -205,17 +205,16 @@ impl Snapshot {
         });
         let root = self.root(number).and_then(|root| Some((root, self.portfolio_of(root)?)));
         let given = root.into_iter().flat_map(move |(root, settings)| {
-            let granted = self.grants_reaching(settings, reached);
-            let sources = granted.chain(self.openness(settings, reached.subject));
-            sources.map(move |source| (root, source))
+            self.settings_sources(settings, reached).map(move |source| (root, source))
         });
         let administration = reached.subject.administration().map(|source| (number, source));
         owned.chain(given).chain(administration)
     }
 
-    /// The sources on an independent item: what its own settings give. Being an administrator gives
-    /// nothing there (ACC-5, DIR-7).
-    pub(super) fn item_sources<'a>(
+    /// What settings and the grants with them give: all that an independent item gives, where being
+    /// an administrator is nothing (ACC-5, DIR-7).
+    #[inline]
+    pub(super) fn settings_sources<'a>(
         &'a self,
         settings: &'a Portfolio,
         reached: &'a Reached<'a>,
@@ -241,9 +240,10 @@ impl Snapshot {
         effective: Effective<'a>,
         reached: &'a Reached<'a>,
     ) -> impl Iterator<Item = Source<'a>> {
-        let itself = reached.subject.id;
-        let owned = effective.owners.into_iter().flat_map(move |owners| owners.grants_of(itself));
-        owned.filter_map(|granted| self.source(Via::Direct, granted))
+        // Nearly always there are none, which flattening would make every decision pay for.
+        let mut owned = effective.owners.map(|owners| owners.grants_of(reached.subject.id));
+        std::iter::from_fn(move || owned.as_mut()?.next())
+            .filter_map(|granted| self.source(Via::Direct, granted))
     }
 
     #[inline]
