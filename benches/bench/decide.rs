@@ -281,28 +281,33 @@ fn batches(world: World, global: &Global, snapshot: &Snapshot, figures: &mut Fig
 }
 
 /// Lists of 10 and of 10 thousand portfolios, as many of each, and of somebody who reaches
-/// thousands through 40 groups.
+/// thousands through 40 groups. By turns: what slows the machine for a while slows all of them.
 fn lists(global: &Global, snapshot: &Snapshot, figures: &mut Figures) {
     let few: Vec<Subject> = (0..world::FEW).map(world::few).collect();
     let (many, grouped) = ([world::many()], [world::user(0)]);
-    let mut medians = Vec::new();
-    for (name, subjects) in [("10", &few[..]), ("10k", &many), ("groups", &grouped)] {
-        let mut times = Vec::new();
-        let mut length = 0;
-        for _ in 0..9 {
+    let kinds: [(_, &[Subject]); 3] = [("10", &few), ("10k", &many), ("groups", &grouped)];
+    let turn = || {
+        kinds.map(|(_, subjects)| {
             let began = Instant::now();
-            length = subjects.iter().map(|who| list(global, snapshot, who)).sum();
-            times.push(began.elapsed().as_nanos() as f64 / 1_000.0 / length as f64);
-        }
-        figures.of_size(&format!("list_{name}_results"), length as f64 / subjects.len() as f64);
-        let median = quantile(&times, 0.5);
-        figures.of_size(&format!("list_accessible_us_per_result_{name}"), median);
-        medians.push(median);
+            let results: usize = subjects.iter().map(|who| list(global, snapshot, who)).sum();
+            (results, began.elapsed().as_nanos() as f64 / 1_000.0 / results as f64)
+        })
+    };
+    let turns: Vec<_> = (0..15).map(|_| turn()).collect();
+    let median = |figure: &dyn Fn(&[(usize, f64); 3]) -> f64| {
+        quantile(&turns.iter().map(figure).collect::<Vec<f64>>(), 0.5)
+    };
+    for (kind, (name, subjects)) in kinds.iter().enumerate() {
+        let results = median(&|turn| turn[kind].0 as f64 / subjects.len() as f64);
+        figures.of_size(&format!("list_{name}_results"), results);
+        let each = median(&|turn| turn[kind].1);
+        figures.of_size(&format!("list_accessible_us_per_result_{name}"), each);
     }
     if figures.size == "10m" {
-        let (few, many) = (medians[0], medians[1]);
-        figures.add("list_accessible_us_per_result", few.max(many));
-        figures.add("list_accessible_flatness", few.max(many) / few.min(many));
+        let slower = median(&|[few, many, _]| few.1.max(many.1));
+        figures.add("list_accessible_us_per_result", slower);
+        let few_over_many = median(&|[few, many, _]| few.1 / many.1);
+        figures.add("list_accessible_flatness", few_over_many.max(few_over_many.recip()));
     }
 }
 
