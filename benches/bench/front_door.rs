@@ -4,8 +4,10 @@ use std::path::PathBuf;
 
 use portcullis::clock::Clock;
 use portcullis::config::Config;
+use portcullis::proto::v1::access_settings_service_client::AccessSettingsServiceClient;
 use portcullis::proto::v1::consistency::Requirement;
 use portcullis::proto::v1::directory_service_client::DirectoryServiceClient;
+use portcullis::proto::v1::item_service_client::ItemServiceClient;
 use portcullis::proto::v1::membership_service_client::MembershipServiceClient;
 use portcullis::proto::v1::policy_service_client::PolicyServiceClient;
 use portcullis::proto::v1::portfolio_service_client::PortfolioServiceClient;
@@ -22,6 +24,10 @@ pub const PORTFOLIOS: usize = 100;
 /// Direct grants a portfolio.
 const MEMBERS: usize = 20;
 const GROUPS: usize = 50;
+/// Chains of linked portfolios, each below one of the others, and how deep they are: as deep as
+/// they may be (INH-1).
+const CHAINS: usize = 10;
+pub const DEPTH: usize = 16;
 
 /// Serves until standard input closes.
 pub async fn serve(data_dir: PathBuf) -> Outcome<()> {
@@ -76,6 +82,27 @@ impl World {
         Ok(Self { token })
     }
 
+    /// Chains of linked portfolios below some, and an item with access of its own in each.
+    pub async fn write_chains_and_items(&mut self, channel: &Channel) -> Outcome<()> {
+        for chain in 0..CHAINS {
+            let mut parent = format!("portfolio-{chain}");
+            for depth in 1..=DEPTH {
+                let id = linked(chain, depth);
+                create(channel, &id, &parent, chain).await?;
+                let request =
+                    LinkAccessSettingsRequest { portfolio: id.clone(), ..Default::default() };
+                AccessSettingsServiceClient::new(channel.clone())
+                    .link_access_settings(request)
+                    .await?;
+                parent = id;
+            }
+        }
+        for number in 0..PORTFOLIOS {
+            self.token = write_board(channel, number).await?;
+        }
+        Ok(())
+    }
+
     /// Asks until the answer comes from memory that has seen everything.
     pub async fn warm(&self, channel: &Channel) -> Outcome<()> {
         let mut client = PolicyServiceClient::new(channel.clone());
@@ -101,6 +128,35 @@ impl World {
         };
         (0..count).map(question).collect()
     }
+
+    /// The same, on the last portfolios of the chains.
+    pub fn questions_on_linked(&self, stream: usize, count: usize) -> Vec<CheckPermissionRequest> {
+        let mut questions = self.questions(stream, count);
+        for (index, question) in questions.iter_mut().enumerate() {
+            question.portfolio = linked(index % CHAINS, DEPTH);
+        }
+        questions
+    }
+
+    /// The same, on an item of each portfolio.
+    pub fn questions_on_items(&self, stream: usize, count: usize) -> Vec<CheckPermissionRequest> {
+        let mut questions = self.questions(stream, count);
+        for question in &mut questions {
+            let id = board(&question.portfolio);
+            question.item = Some(ItemReference { r#type: BOARD.to_owned(), id, author: None });
+        }
+        questions
+    }
+}
+
+const BOARD: &str = "board";
+
+fn board(portfolio: &str) -> String {
+    format!("board-of-{portfolio}")
+}
+
+fn linked(chain: usize, depth: usize) -> String {
+    format!("linked-{chain}-{depth}")
 }
 
 /// Each group has forty users and, but for the last, the next group.
@@ -133,17 +189,8 @@ async fn write_groups(directory: &mut DirectoryServiceClient<Channel>) -> Outcom
 }
 
 async fn write_portfolio(channel: &Channel, number: usize) -> Outcome<String> {
-    let mut portfolios = PortfolioServiceClient::new(channel.clone());
     let id = format!("portfolio-{number}");
-    let portfolio = Portfolio {
-        id: id.clone(),
-        organization: "acme".into(),
-        display_name: id.clone(),
-        owner: format!("user-{number}"),
-        ..Default::default()
-    };
-    let request = CreatePortfolioRequest { portfolio: Some(portfolio), ..Default::default() };
-    portfolios.create_portfolio(request).await?;
+    create(channel, &id, "", number).await?;
     let people = (0..MEMBERS).map(|member| {
         member_spec::Kind::User(format!("user-{}", scatter(number * MEMBERS + member + 3, USERS)))
     });
@@ -158,4 +205,35 @@ async fn write_portfolio(channel: &Channel, number: usize) -> Outcome<String> {
     };
     let mut client = MembershipServiceClient::new(channel.clone());
     Ok(client.add_members(request).await?.into_inner().consistency_token)
+}
+
+async fn create(channel: &Channel, id: &str, parent: &str, owner: usize) -> Outcome<()> {
+    let portfolio = Portfolio {
+        id: id.to_owned(),
+        organization: "acme".into(),
+        display_name: id.to_owned(),
+        owner: format!("user-{owner}"),
+        parent: parent.to_owned(),
+        ..Default::default()
+    };
+    let request = CreatePortfolioRequest { portfolio: Some(portfolio), ..Default::default() };
+    PortfolioServiceClient::new(channel.clone()).create_portfolio(request).await?;
+    Ok(())
+}
+
+/// An item that whoever is granted something on its portfolio is granted as well.
+async fn write_board(channel: &Channel, number: usize) -> Outcome<String> {
+    let portfolio = format!("portfolio-{number}");
+    let item = Item {
+        organization: "acme".into(),
+        r#type: BOARD.to_owned(),
+        id: board(&portfolio),
+        display_name: "Board".into(),
+        portfolios: vec![portfolio.clone()],
+        ..Default::default()
+    };
+    let request =
+        RegisterItemRequest { item: Some(item), copy_settings_of: portfolio, ..Default::default() };
+    let answer = ItemServiceClient::new(channel.clone()).register_item(request).await?;
+    Ok(answer.into_inner().consistency_token)
 }

@@ -49,6 +49,10 @@ struct Round {
     bare: Turn,
     empty: Turn,
     check: Turn,
+    /// On portfolios at the end of a chain of links.
+    linked: Turn,
+    /// On items with access of their own.
+    item: Turn,
     bare_jwt: Turn,
     empty_jwt: Turn,
 }
@@ -66,17 +70,23 @@ pub async fn measure(report: &mut Report) -> Outcome<()> {
     let demanding = Server::connect(demanding, Some(token.clone())).await?;
     let (bare, bare_jwt) =
         (Server::connect(bare, None).await?, Server::connect(bare, Some(token)).await?);
-    let world = World::write(&ours.channels[0]).await?;
+    let mut world = World::write(&ours.channels[0]).await?;
+    world.write_chains_and_items(&ours.channels[0]).await?;
     // The first check has the organization loaded; this one sees everything, from memory.
     world.warm(&ours.channels[0]).await?;
-    let questions = (0..CONNECTIONS * STREAMS).map(|stream| world.questions(stream, CALLS_EACH));
-    let questions: Vec<Vec<CheckPermissionRequest>> = questions.collect();
+    let each = |ask: fn(&World, usize, usize) -> Vec<CheckPermissionRequest>| -> Vec<_> {
+        (0..CONNECTIONS * STREAMS).map(|stream| ask(&world, stream, CALLS_EACH)).collect()
+    };
+    let questions = each(World::questions);
+    let (on_linked, on_items) = (each(World::questions_on_linked), each(World::questions_on_items));
     let mut rounds = Vec::new();
     for _ in 0..=ROUNDS {
         rounds.push(Round {
             bare: bare.turn(&child, None).await?,
             empty: ours.turn(&child, None).await?,
             check: ours.turn(&child, Some(&questions[..])).await?,
+            linked: ours.turn(&child, Some(&on_linked[..])).await?,
+            item: ours.turn(&child, Some(&on_items[..])).await?,
             bare_jwt: bare_jwt.turn(&child, None).await?,
             empty_jwt: demanding.turn(&child, None).await?,
         });
@@ -85,9 +95,11 @@ pub async fn measure(report: &mut Report) -> Outcome<()> {
     rounds.remove(0);
     report.note(&format!(
         "{ROUNDS} rounds of {CALLS} calls of each kind, {CONNECTIONS} connections x {STREAMS} \
-         streams; {} users, {} portfolios; a token of {token_bytes} bytes",
+         streams; {} users, {} portfolios, chains of {} linked ones, and as many items as portfolios; \
+         a token of {token_bytes} bytes",
         front_door::USERS,
         front_door::PORTFOLIOS,
+        front_door::DEPTH,
     ));
     tell(report, &rounds);
     Ok(())
@@ -102,6 +114,10 @@ fn tell(report: &mut Report, rounds: &[Round]) {
     report.samples("empty_jwt_cpu_us", each(|it| it.empty_jwt.cpu), Goal::None);
     let added = each(|it| it.check.cpu - it.empty.cpu);
     report.samples("check_added_cpu_us", added, Goal::AtMost(3.0));
+    let added = each(|it| it.linked.cpu - it.empty.cpu);
+    report.samples("check_added_cpu_us_linked_16", added, Goal::AtMost(3.0));
+    let added = each(|it| it.item.cpu - it.empty.cpu);
+    report.samples("check_added_cpu_us_item", added, Goal::AtMost(3.0));
     let stack = each(|it| it.empty.cpu / it.bare.cpu);
     report.samples("stack_over_bare_tonic", stack, Goal::AtMost(1.25));
     let stack = each(|it| it.empty_jwt.cpu / it.bare_jwt.cpu);
