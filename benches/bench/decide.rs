@@ -280,13 +280,16 @@ fn batches(world: World, global: &Global, snapshot: &Snapshot, figures: &mut Fig
     figures.of_size("decide_prepared_ns", quantile(&prepared, 0.5));
 }
 
+/// Of each kind of list: the results, and the microseconds for each.
+type Turn = [(usize, f64); 3];
+
 /// Lists of 10 and of 10 thousand portfolios, as many of each, and of somebody who reaches
 /// thousands through 40 groups. By turns: what slows the machine for a while slows all of them.
 fn lists(global: &Global, snapshot: &Snapshot, figures: &mut Figures) {
     let few: Vec<Subject> = (0..world::FEW).map(world::few).collect();
     let (many, grouped) = ([world::many()], [world::user(0)]);
     let kinds: [(_, &[Subject]); 3] = [("10", &few), ("10k", &many), ("groups", &grouped)];
-    let turn = || {
+    let turn = || -> Turn {
         kinds.map(|(_, subjects)| {
             let began = Instant::now();
             let results: usize = subjects.iter().map(|who| list(global, snapshot, who)).sum();
@@ -294,7 +297,7 @@ fn lists(global: &Global, snapshot: &Snapshot, figures: &mut Figures) {
         })
     };
     let turns: Vec<_> = (0..15).map(|_| turn()).collect();
-    let median = |figure: &dyn Fn(&[(usize, f64); 3]) -> f64| {
+    let median = |figure: &dyn Fn(&Turn) -> f64| {
         quantile(&turns.iter().map(figure).collect::<Vec<f64>>(), 0.5)
     };
     for (kind, (name, subjects)) in kinds.iter().enumerate() {

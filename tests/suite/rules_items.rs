@@ -1,5 +1,7 @@
 //! Items through the front door (ACC-4 to ACC-8, VIS-9).
 
+mod many;
+
 use portcullis::proto::v1;
 use portcullis::proto::v1::DecisionReason as Why;
 use tonic::{Code, Status};

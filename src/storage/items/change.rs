@@ -1,6 +1,7 @@
 //! What is written of items: registered, changed, deleted, no more shown.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use diesel::prelude::*;
 use diesel::sql_types::{Array, Nullable, Text, Timestamptz};
@@ -13,7 +14,7 @@ use crate::domain::item::{Item, ItemGrant};
 use crate::domain::page::Page;
 use crate::domain::portfolio::Portfolio;
 use crate::domain::role::MANAGER;
-use crate::domain::{PortfolioId, Subject, UserId};
+use crate::domain::{OrganizationId, PortfolioId, Subject, UserId};
 use crate::storage::schema::{item_grants, item_portfolios, items};
 use crate::storage::{Change, Failure, Scope, Write, timestamps};
 
@@ -27,37 +28,31 @@ const REVOKE: &str = "
       AND g.expire_time IS NOT DISTINCT FROM r.expire_time
       AND NOT g.ownership AND g.revoke_time IS NULL";
 
-/// The row of an item.
-macro_rules! row {
-    ($item:expr) => {
-        items::table.find((
-            $item.organization.as_str(),
-            $item.key.item_type.as_str(),
-            $item.key.id.as_str(),
-        ))
-    };
-}
+/// Of nothing that is gone is anybody the owner or the author. $1: organization, $2 and $3: types
+/// and ids, $4: now.
+const DELETE: &str = "
+    WITH gone AS (
+        UPDATE items AS i
+        SET deleted = true, owner = NULL, author_kind = NULL, author_id = NULL, update_time = $4,
+            version = version + 1
+        FROM unnest($2::text[], $3::text[]) AS k (item_type, id)
+        WHERE i.organization = $1 AND i.item_type = k.item_type AND i.id = k.id
+        RETURNING i.organization, i.item_type, i.id
+    ), hidden AS (
+        DELETE FROM item_portfolios AS s USING gone AS g
+        WHERE s.organization = g.organization AND s.item_type = g.item_type AND s.item_id = g.id
+    )
+    UPDATE item_grants AS r SET revoke_time = $4 FROM gone AS g
+    WHERE r.organization = g.organization AND r.item_type = g.item_type AND r.item_id = g.id
+      AND r.revoke_time IS NULL";
 
-/// The rows that say which portfolios show an item.
-macro_rules! places {
-    ($item:expr) => {
-        item_portfolios::table
-            .filter(item_portfolios::organization.eq($item.organization.as_str()))
-            .filter(item_portfolios::item_type.eq($item.key.item_type.as_str()))
-            .filter(item_portfolios::item_id.eq($item.key.id.as_str()))
-    };
-}
-
-/// The grants on an item that nobody has ended.
-macro_rules! grants {
-    ($item:expr) => {
-        item_grants::table
-            .filter(item_grants::organization.eq($item.organization.as_str()))
-            .filter(item_grants::item_type.eq($item.key.item_type.as_str()))
-            .filter(item_grants::item_id.eq($item.key.id.as_str()))
-            .filter(item_grants::revoke_time.is_null())
-    };
-}
+/// $1: portfolio, $2: now.
+const HIDE: &str = "
+    WITH hidden AS (
+        DELETE FROM item_portfolios WHERE portfolio = $1 RETURNING organization, item_type, item_id
+    )
+    UPDATE items AS i SET update_time = $2, version = version + 1 FROM hidden AS h
+    WHERE i.organization = h.organization AND i.item_type = h.item_type AND i.id = h.item_id";
 
 impl Write {
     /// Registers an item; false if the id is or ever was taken. Needs the organization's scope.
@@ -112,25 +107,32 @@ impl Write {
         self.hold_users(named(after)).await?;
         let settings = after.settings.as_ref();
         let role = settings.map(|settings| settings.organization_access_role.as_str());
-        diesel::update(row!(after))
-            .set((
-                items::display_name.eq(&after.display_name),
-                items::owner.eq(after.owner.as_ref().map(UserId::as_str)),
-                items::visibility.eq(settings.map(|settings| settings.visibility.as_str())),
-                items::organization_access_role.eq(role),
-                items::archived.eq(after.archived),
-                items::update_time.eq(timestamps::to_sql(after.update_time)),
-                items::version.eq(after.version),
-            ))
-            .execute(self.connection())
-            .await?;
+        diesel::update(items::table.find((
+            after.organization.as_str(),
+            after.key.item_type.as_str(),
+            after.key.id.as_str(),
+        )))
+        .set((
+            items::display_name.eq(&after.display_name),
+            items::owner.eq(after.owner.as_ref().map(UserId::as_str)),
+            items::visibility.eq(settings.map(|settings| settings.visibility.as_str())),
+            items::organization_access_role.eq(role),
+            items::archived.eq(after.archived),
+            items::update_time.eq(timestamps::to_sql(after.update_time)),
+            items::version.eq(after.version),
+        ))
+        .execute(self.connection())
+        .await?;
         let gone = |id: &&PortfolioId| !after.portfolios.contains(id);
         let gone: Vec<&str> =
             before.portfolios.iter().filter(gone).map(PortfolioId::as_str).collect();
         if !gone.is_empty() {
-            diesel::delete(places!(after).filter(item_portfolios::portfolio.eq_any(gone)))
-                .execute(self.connection())
-                .await?;
+            let places = item_portfolios::table
+                .filter(item_portfolios::organization.eq(after.organization.as_str()))
+                .filter(item_portfolios::item_type.eq(after.key.item_type.as_str()))
+                .filter(item_portfolios::item_id.eq(after.key.id.as_str()))
+                .filter(item_portfolios::portfolio.eq_any(gone));
+            diesel::delete(places).execute(self.connection()).await?;
         }
         let new = after.portfolios.iter().filter(|id| !before.portfolios.contains(id));
         let new: Vec<PortfolioId> = new.cloned().collect();
@@ -155,27 +157,8 @@ impl Write {
     /// # Errors
     /// As [`Write::insert_item`].
     pub async fn delete_item(&mut self, before: &Item) -> Result<Item, Failure> {
-        self.require(&Scope::Organization(before.organization.clone()))?;
-        let now = timestamps::to_sql(self.now());
+        self.delete_items(&before.organization, slice::from_ref(before)).await?;
         let (version, update_time) = (before.version + 1, self.now());
-        diesel::update(row!(before))
-            .set((
-                items::deleted.eq(true),
-                // Of nothing that is gone is anybody the owner or the author.
-                items::owner.eq(None::<String>),
-                items::author_kind.eq(None::<String>),
-                items::author_id.eq(None::<String>),
-                items::update_time.eq(now),
-                items::version.eq(version),
-            ))
-            .execute(self.connection())
-            .await?;
-        diesel::delete(places!(before)).execute(self.connection()).await?;
-        diesel::update(grants!(before))
-            .set(item_grants::revoke_time.eq(now))
-            .execute(self.connection())
-            .await?;
-        self.record(change("item.deleted", before, json!(before), Value::Null));
         Ok(Item { update_time, version, ..before.clone() })
     }
 
@@ -187,16 +170,42 @@ impl Write {
     ) -> Result<(), Failure> {
         let page = Page { after: None, size: usize::MAX };
         let keys = self.items_shown(&portfolio.id, None, &page).await?;
-        for before in self.items(&portfolio.organization, &keys).await? {
+        let shown = self.items(&portfolio.organization, &keys).await?;
+        let (hidden, elsewhere): (Vec<Item>, Vec<Item>) =
+            shown.into_iter().partition(|item| item.portfolios.len() == 1);
+        self.delete_items(&portfolio.organization, &hidden).await?;
+        diesel::sql_query(HIDE)
+            .bind::<Text, _>(portfolio.id.as_str())
+            .bind::<Timestamptz, _>(timestamps::to_sql(self.now()))
+            .execute(self.connection())
+            .await?;
+        for before in elsewhere {
             let mut after = before.clone();
             after.portfolios.retain(|id| *id != portfolio.id);
-            if after.portfolios.is_empty() {
-                self.delete_item(&before).await?;
-            } else {
-                after.version += 1;
-                after.update_time = self.now();
-                self.update_item(&before, &after).await?;
-            }
+            after.version += 1;
+            after.update_time = self.now();
+            self.record(change("item.updated", &after, json!(before), json!(after)));
+        }
+        Ok(())
+    }
+
+    async fn delete_items(
+        &mut self,
+        organization: &OrganizationId,
+        items: &[Item],
+    ) -> Result<(), Failure> {
+        self.require(&Scope::Organization(organization.clone()))?;
+        let types: Vec<&str> = items.iter().map(|item| item.key.item_type.as_str()).collect();
+        let ids: Vec<&str> = items.iter().map(|item| item.key.id.as_str()).collect();
+        diesel::sql_query(DELETE)
+            .bind::<Text, _>(organization.as_str())
+            .bind::<Array<Text>, _>(types)
+            .bind::<Array<Text>, _>(ids)
+            .bind::<Timestamptz, _>(timestamps::to_sql(self.now()))
+            .execute(self.connection())
+            .await?;
+        for before in items {
+            self.record(change("item.deleted", before, json!(before), Value::Null));
         }
         Ok(())
     }
@@ -302,7 +311,13 @@ impl Write {
 
     async fn end_ownership(&mut self, item: &Item) -> Result<(), Failure> {
         let now = timestamps::to_sql(self.now());
-        diesel::update(grants!(item).filter(item_grants::ownership))
+        let owned = item_grants::table
+            .filter(item_grants::organization.eq(item.organization.as_str()))
+            .filter(item_grants::item_type.eq(item.key.item_type.as_str()))
+            .filter(item_grants::item_id.eq(item.key.id.as_str()))
+            .filter(item_grants::ownership)
+            .filter(item_grants::revoke_time.is_null());
+        diesel::update(owned)
             .set(item_grants::revoke_time.eq(now))
             .execute(self.connection())
             .await?;
@@ -311,7 +326,7 @@ impl Write {
 }
 
 /// The users whom an item gives something.
-fn named(item: &Item) -> impl Iterator<Item = &UserId> {
+pub(super) fn named(item: &Item) -> impl Iterator<Item = &UserId> {
     let granted = item.settings.iter().flat_map(|settings| &settings.grants);
     item.owner.iter().chain(granted.filter_map(|grant| grant.subject.user()))
 }

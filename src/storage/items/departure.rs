@@ -1,6 +1,6 @@
 //! What ends on items when a subject goes (DIR-9): its grants, and that it owned or made them.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use diesel::deserialize::QueryableByName;
 use diesel::sql_types::{Text, Timestamptz};
@@ -57,15 +57,15 @@ impl Write {
             .bind::<Text, _>(subject.id())
             .load(self.connection())
             .await?;
-        let mut concerned: BTreeSet<(OrganizationId, ItemKey)> = BTreeSet::new();
+        let mut concerned: BTreeMap<OrganizationId, Vec<ItemKey>> = BTreeMap::new();
         for Concerned { organization, item_type, id } in rows {
             let organization: OrganizationId = parse("items", &organization)?;
             self.require(&Scope::Organization(organization.clone()))?;
-            concerned.insert((organization, key(&item_type, &id)?));
+            concerned.entry(organization).or_default().push(key(&item_type, &id)?);
         }
         let mut before = Vec::new();
-        for (organization, key) in &concerned {
-            before.extend(self.item(organization, key).await?);
+        for (organization, keys) in &concerned {
+            before.extend(self.items(organization, keys).await?);
         }
         for statement in [REVOKE, DISOWN, FORGET] {
             diesel::sql_query(statement)
@@ -75,8 +75,12 @@ impl Write {
                 .execute(self.connection())
                 .await?;
         }
-        for before in before {
-            let Some(after) = self.item(&before.organization, &before.key).await? else { continue };
+        let mut after = Vec::new();
+        for (organization, keys) in &concerned {
+            after.extend(self.items(organization, keys).await?);
+        }
+        // The same ones: none of that deletes any.
+        for (before, after) in before.into_iter().zip(after) {
             let what = match before.owner == after.owner {
                 true => "item.updated",
                 false => "item.owner_removed",
