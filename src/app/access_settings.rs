@@ -83,11 +83,15 @@ impl App {
             require_etag(before, request.etag.as_deref())?;
             if let Some(role) = &request.organization_access_role {
                 require_openness_role(&acting.scene, role)?;
-                acting.may_give(write, role)?;
             }
             let role = request.organization_access_role.as_ref();
             let current = &before.settings;
             let other = request.visibility.filter(|wanted| *wanted != current.visibility);
+            // Who opens a portfolio gives its role to everybody, whoever chose it (ROL-7).
+            let opens = other == Some(Visibility::Open);
+            if let Some(given) = role.or(opens.then_some(&current.organization_access_role)) {
+                acting.may_give(write, given)?;
+            }
             let asked = match other {
                 Some(other) if awaits_approval(write, &acting.scene).await? => Some(other),
                 _ => None,

@@ -190,7 +190,7 @@ async fn delete(write: &mut Write, request: &DeleteRole) -> Result<DeletedRole, 
     match replacement {
         Some(replacement) => {
             require_role(write, organization, replacement).await?;
-            if uses.organization_access_roles > 0 {
+            if uses.organization_access_roles + uses.item_access_roles > 0 {
                 require_openness_role(&scene, replacement)?;
             }
             write.move_role_uses(organization, key, replacement).await?;

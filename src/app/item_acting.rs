@@ -4,11 +4,11 @@ use super::authorize::Scene;
 use super::{Failure, Transaction};
 use crate::domain::caller::Principal;
 use crate::domain::item::Item;
-use crate::domain::permission::{ACCESS_MANAGE, PermissionName};
+use crate::domain::permission::{ACCESS_MANAGE, PORTFOLIO_VIEW, PermissionName};
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::role::Reach;
 use crate::domain::{ItemKey, OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
-use crate::policy::{self, Holdings, Query};
+use crate::policy::{self, Asked, Holdings, Query};
 use crate::storage::facts::Question;
 
 /// What names an item.
@@ -49,12 +49,23 @@ impl ItemActing {
             Question { organization, portfolio: portfolios.first(), subjects: &subjects };
         let scene = Scene::load_with_item(transaction, &question, Some(key), at).await?;
         let Some(item) = item else { return Err(item_not_found(key).into()) };
-        let manages = actor.as_ref().is_none_or(|actor| manages(&scene, &item, actor));
-        let found = Self { scene, item, actor, manages };
-        if found.manages || found.is_seen(transaction, &portfolios).await? {
-            return Ok(found);
+        let mut found = Self { scene, item, actor, manages: true };
+        let Some(actor) = found.actor.clone() else { return Ok(found) };
+        let mut seen = false;
+        found.manages = owns(&found.item, &actor);
+        for (place, portfolio) in portfolios.iter().enumerate() {
+            if found.manages {
+                break;
+            }
+            let further = match place {
+                0 => None,
+                _ => Some(found.scene_on(transaction, &actor, portfolio).await?),
+            };
+            let scene = further.as_ref().unwrap_or(&found.scene);
+            seen = seen || sees(scene, &actor, portfolio, key);
+            found.manages = manages(scene, &found.item, &actor, portfolio);
         }
-        Err(item_not_found(key).into())
+        if found.manages || seen { Ok(found) } else { Err(item_not_found(key).into()) }
     }
 
     /// The same, for those who manage it.
@@ -79,30 +90,17 @@ impl ItemActing {
             .into())
     }
 
-    /// Whether the actor sees it on one of the portfolios that show it.
-    async fn is_seen(
+    /// What is known of the actor on another portfolio that shows the item.
+    async fn scene_on(
         &self,
         transaction: &mut Transaction,
-        portfolios: &[PortfolioId],
-    ) -> Result<bool, Failure> {
-        let Some(actor) = &self.actor else { return Ok(true) };
+        actor: &Subject,
+        portfolio: &PortfolioId,
+    ) -> Result<Scene, Failure> {
         let (organization, key) = (&self.item.organization, &self.item.key);
-        for (place, portfolio) in portfolios.iter().enumerate() {
-            if place == 0 {
-                if sees(&self.scene, actor, portfolio, key) {
-                    return Ok(true);
-                }
-                continue;
-            }
-            let subjects = std::slice::from_ref(actor);
-            let question = Question { organization, portfolio: Some(portfolio), subjects };
-            let at = self.scene.at;
-            let scene = Scene::load_with_item(transaction, &question, Some(key), at).await?;
-            if sees(&scene, actor, portfolio, key) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let subjects = std::slice::from_ref(actor);
+        let question = Question { organization, portfolio: Some(portfolio), subjects };
+        Ok(Scene::load_with_item(transaction, &question, Some(key), self.scene.at).await?)
     }
 
     fn held_by_actor(&self, at: Timestamp) -> Option<Holdings> {
@@ -155,13 +153,29 @@ impl ItemActing {
     }
 }
 
-/// Its owner, its author, and whoever holds `access.manage` on it.
-pub(super) fn manages(scene: &Scene, item: &Item, actor: &Subject) -> bool {
-    let owns = actor.user().is_some_and(|user| item.owner.as_ref() == Some(user));
+/// Its owner, its author, and whoever holds `access.manage` on it and sees the portfolio, as a
+/// check decides it (ACC-5); on an archived one too, where access is still taken away (VIS-8).
+pub(super) fn manages(
+    scene: &Scene,
+    item: &Item,
+    actor: &Subject,
+    portfolio: &PortfolioId,
+) -> bool {
     let Scene { global, snapshot, at } = scene;
-    let held = || policy::item_holdings(global, snapshot, actor, &item.key, *at);
+    let views = || {
+        let asked = Asked::about(global, snapshot, actor, PORTFOLIO_VIEW);
+        asked.is_ok_and(|asked| asked.decide(portfolio.as_str(), None, *at).allowed)
+    };
+    let holds = || {
+        let held = policy::item_holdings(global, snapshot, actor, &item.key, *at);
+        held.table().get(ACCESS_MANAGE) == Some(&Reach::Any)
+    };
+    owns(item, actor) || ((item.settings.is_none() || views()) && holds())
+}
+
+fn owns(item: &Item, actor: &Subject) -> bool {
+    let owns = actor.user().is_some_and(|user| item.owner.as_ref() == Some(user));
     owns || item.author.as_ref() == Some(actor)
-        || held().table().get(ACCESS_MANAGE) == Some(&Reach::Any)
 }
 
 /// Whether a check lets the actor see the item on the portfolio.

@@ -154,6 +154,9 @@ async fn register(write: &mut Write, request: &RegisterItem) -> Result<Item, Fai
     if let Some(owner) = owner {
         require_owner(write, scene, owner).await?;
     }
+    if let Some(author) = &request.author {
+        require_subject(write, scene, author).await?;
+    }
     let settings = match &request.settings {
         NewSettings::Inherited => None,
         NewSettings::CopyOf(portfolio) => {
@@ -224,7 +227,6 @@ pub(super) async fn require_subjects<'a>(
     scene: &Scene,
     grants: impl IntoIterator<Item = &'a ItemGrant>,
 ) -> Result<(), Failure> {
-    let (principal, organization) = (write.principal().clone(), scene.snapshot.organization());
     let grants: Vec<&ItemGrant> = grants.into_iter().collect();
     for role in roles(grants.iter().copied()) {
         if policy::role_holdings(&scene.global, &scene.snapshot, role.as_str()).is_none() {
@@ -233,27 +235,37 @@ pub(super) async fn require_subjects<'a>(
     }
     let subjects: BTreeSet<&Subject> = grants.iter().map(|grant| &grant.subject).collect();
     for subject in subjects {
-        let exists = match subject {
-            Subject::User(id) => {
-                let user = require_user_for(write, &principal, organization, id).await?;
-                if user.deactivated {
-                    let message = format!("the user `{id}` is deactivated; reactivate them first");
-                    let refusal = Refusal::new(Reason::UserDeactivated, message);
-                    return Err(refusal.with("user", id).into());
-                }
-                true
-            }
-            Subject::Group(id) => {
-                write.groups_in(organization, std::slice::from_ref(id)).await?.contains(id)
-            }
-            Subject::ServiceAccount(id) => {
-                let account = write.service_account(id).await?;
-                account.is_some_and(|account| account.organization == *organization)
-            }
-        };
-        if !exists {
-            return Err(Refusal::subject_not_found(subject).into());
+        if let Some(deactivated) = require_subject(write, scene, subject).await? {
+            return Err(deactivated.into());
         }
     }
     Ok(())
+}
+
+/// Somebody exists for the organization; the refusal of those who are deactivated, if it matters.
+async fn require_subject(
+    write: &mut Write,
+    scene: &Scene,
+    subject: &Subject,
+) -> Result<Option<Refusal>, Failure> {
+    let (principal, organization) = (write.principal().clone(), scene.snapshot.organization());
+    let exists = match subject {
+        Subject::User(id) => {
+            let user = require_user_for(write, &principal, organization, id).await?;
+            if user.deactivated {
+                let message = format!("the user `{id}` is deactivated; reactivate them first");
+                let refusal = Refusal::new(Reason::UserDeactivated, message);
+                return Ok(Some(refusal.with("user", id)));
+            }
+            true
+        }
+        Subject::Group(id) => {
+            write.groups_in(organization, std::slice::from_ref(id)).await?.contains(id)
+        }
+        Subject::ServiceAccount(id) => {
+            let account = write.service_account(id).await?;
+            account.is_some_and(|account| account.organization == *organization)
+        }
+    };
+    if exists { Ok(None) } else { Err(Refusal::subject_not_found(subject).into()) }
 }

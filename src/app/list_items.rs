@@ -122,7 +122,7 @@ async fn seen(
     let snapshot = scene.snapshot.apply(changes, &scene.global);
     let scene = Scene { global: scene.global.clone(), snapshot, at: scene.at };
     let seen = items.into_iter().filter_map(|item| {
-        let managed = manages(&scene, &item, actor);
+        let managed = manages(&scene, &item, actor, &portfolio.id);
         let shown = managed || sees(&scene, actor, &portfolio.id, &item.key);
         shown.then_some(SeenItem { item, manages: managed })
     });

@@ -191,7 +191,14 @@ async fn create(
         require_within_managers(write, &scene, actor, &role)?;
     }
     let wanted = request.visibility.unwrap_or(organization.default_visibility);
-    let asked = wanted != Visibility::Private && awaits_approval(write, &scene).await?;
+    let governed = wanted != Visibility::Private && awaits_approval(write, &scene).await?;
+    if governed && request.linked && request.visibility.is_some() {
+        // Nobody could approve what is not in effect.
+        let description = "cannot be given to a linked portfolio where administrators approve it: \
+                           ask for it once it has settings of its own";
+        return Err(Refusal::field("portfolio.visibility", description).into());
+    }
+    let asked = governed && !request.linked;
     authorize_parent(write, request, id).await?;
     let portfolio = Portfolio {
         id: id.clone(),
@@ -204,7 +211,7 @@ async fn create(
         parent: request.parent.clone(),
         linked: request.linked,
         settings: AccessSettings {
-            visibility: if asked { Visibility::Private } else { wanted },
+            visibility: if governed { Visibility::Private } else { wanted },
             organization_access_role: role,
         },
         create_time: now,

@@ -7,6 +7,7 @@ use super::{Answer, App, Error};
 use crate::domain::access_settings::Visibility;
 use crate::domain::item::{Item, ItemGrant};
 use crate::domain::permission::PORTFOLIO_UPDATE;
+use crate::domain::portfolio::PortfolioState;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{PortfolioId, RoleKey, Subject, UserId};
 use crate::storage::{Failure, Write, WriteContext};
@@ -65,12 +66,7 @@ async fn update(write: &mut Write, request: &UpdateItem) -> Result<Item, Failure
     if after == *before {
         return Ok(after);
     }
-    let unarchived = Item { archived: after.archived, ..before.clone() };
-    if before.archived && after.archived && after != unarchived {
-        let key = &before.key;
-        let message = format!("the item `{key}` is archived; restore it first");
-        return Err(Refusal::new(Reason::Archived, message).with("item", key).into());
-    }
+    refuse_archived(write, before, &after).await?;
     for portfolio in after.portfolios.iter().filter(|id| !before.portfolios.contains(id)) {
         let place = require_place(write, &request.name, portfolio, &[]).await?;
         place.require(write, PORTFOLIO_UPDATE)?;
@@ -79,12 +75,49 @@ async fn update(write: &mut Write, request: &UpdateItem) -> Result<Item, Failure
         require_ownership(&acting)?;
         if let Some(owner) = &after.owner {
             require_owner(write, &acting.scene, owner).await?;
+            // An owner is a manager.
+            let (owner, manager) = (Subject::User(owner.clone()), RoleKey::manager());
+            acting.may_give(&manager)?;
+            acting.may_prolong(&owner, &manager, None)?;
         }
     }
     authorize_settings(write, &acting, &after).await?;
     let after = Item { version: before.version + 1, update_time: now, ..after };
     write.update_item(before, &after).await?;
     Ok(after)
+}
+
+/// What is archived, or shown by archived portfolios alone, may lose access, and nothing else
+/// (VIS-8).
+async fn refuse_archived(write: &mut Write, before: &Item, after: &Item) -> Result<(), Failure> {
+    if only_takes_away(before, after) {
+        return Ok(());
+    }
+    if before.archived && after.archived {
+        let key = &before.key;
+        let message = format!("the item `{key}` is archived; restore it first");
+        return Err(Refusal::new(Reason::Archived, message).with("item", key).into());
+    }
+    let mut archived = None;
+    for id in &before.portfolios {
+        match write.portfolio(id).await? {
+            Some(portfolio) if portfolio.state == PortfolioState::Archived => archived = Some(id),
+            _ => return Ok(()),
+        }
+    }
+    archived.map_or(Ok(()), |id| Err(Refusal::archived(id).into()))
+}
+
+/// Whether a change does no more than to end grants, to withdraw the item from portfolios, or to
+/// archive it or bring it back.
+fn only_takes_away(before: &Item, after: &Item) -> bool {
+    let mut less = before.clone();
+    less.archived = after.archived;
+    less.portfolios.retain(|id| after.portfolios.contains(id));
+    if let (Some(settings), Some(left)) = (&mut less.settings, &after.settings) {
+        settings.grants.retain(|grant| left.grants.contains(grant));
+    }
+    less == *after
 }
 
 /// The item as the request wants it.
@@ -148,9 +181,14 @@ async fn authorize_settings(
     after: &Item,
 ) -> Result<(), Failure> {
     let (Some(was), Some(is)) = (&acting.item.settings, &after.settings) else { return Ok(()) };
-    if was.organization_access_role != is.organization_access_role {
-        require_openness_role(&acting.scene, &is.organization_access_role)?;
-        acting.may_give(&is.organization_access_role)?;
+    let given = &is.organization_access_role;
+    if was.organization_access_role != *given {
+        require_openness_role(&acting.scene, given)?;
+    }
+    // Who opens an item gives its role to everybody, whoever chose it.
+    let opens = is.visibility == Visibility::Open && was.visibility != Visibility::Open;
+    if opens || was.organization_access_role != *given {
+        acting.may_give(given)?;
     }
     let (old, new): (BTreeSet<&ItemGrant>, BTreeSet<&ItemGrant>) =
         (was.grants.iter().collect(), is.grants.iter().collect());

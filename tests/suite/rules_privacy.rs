@@ -537,3 +537,24 @@ portfolios:
     let (_, out, _) = server.run(&["apply", path, "--actor", "user:ann"]);
     assert_eq!(out, "nothing to change\n");
 }
+
+#[tokio::test]
+async fn vis_7_inh_3_what_is_linked_from_the_start_waits_for_nothing() {
+    let server = server().await;
+    let ann = server.acting("user:ann");
+    let below = |id: &str, visibility: Option<Visibility>| v1::Portfolio {
+        parent: "roadmap".to_owned(),
+        linked: true,
+        visibility: visibility.map(i32::from),
+        ..portfolio(id, "ann")
+    };
+    let request = v1::CreatePortfolioRequest {
+        portfolio: Some(below("plan", Some(Visibility::Open))),
+        ..Default::default()
+    };
+    let refused = ann.portfolios().create_portfolio(request).await;
+    assert_eq!(refusal(refused), no(Code::InvalidArgument, "INVALID_FIELD"));
+    let created = ann.create_as_asked(below("plan", None)).await;
+    assert_eq!(created.privacy_request, None);
+    assert!(created.portfolio.expect("a portfolio").linked);
+}

@@ -133,6 +133,20 @@ async fn rol_7_openness_never_gives_what_manages_access() {
     assert_eq!(settings.organization_access_role, "viewer");
 }
 
+#[tokio::test]
+async fn rol_7_whoever_opens_a_portfolio_gives_the_role_that_was_chosen_before() {
+    let server = server().await;
+    let [ann, rea] = ["user:ann", "user:rea"].map(|who| server.acting(who));
+    ann.set_access_role("roadmap", "contributor").await.unwrap();
+    let opened = rea.update_visibility("roadmap", Visibility::Open).await;
+    assert_eq!(opened.map(|_| ()).map_err(|status| refusal::<()>(Err(status))), Err(above_own()));
+    assert!(!server.allows("user:new", "initiative.edit", "roadmap").await);
+    // To be listed gives nobody a role, and a manager holds it.
+    rea.update_visibility("roadmap", Visibility::Restricted).await.unwrap();
+    ann.update_visibility("roadmap", Visibility::Open).await.unwrap();
+    assert!(server.allows("user:new", "initiative.edit", "roadmap").await);
+}
+
 /// Each permission that manages access is enough by itself.
 #[tokio::test]
 async fn rol_7_each_permission_that_manages_access_is_never_given_by_openness() {

@@ -325,10 +325,11 @@ impl Write {
     }
 }
 
-/// The users whom an item gives something.
+/// The users whom an item gives something, or who made it.
 pub(super) fn named(item: &Item) -> impl Iterator<Item = &UserId> {
     let granted = item.settings.iter().flat_map(|settings| &settings.grants);
-    item.owner.iter().chain(granted.filter_map(|grant| grant.subject.user()))
+    let subjects = granted.map(|grant| &grant.subject).chain(&item.author);
+    item.owner.iter().chain(subjects.filter_map(Subject::user))
 }
 
 pub(super) fn change(what: &'static str, item: &Item, before: Value, after: Value) -> Change {
