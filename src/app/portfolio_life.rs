@@ -50,7 +50,8 @@ impl App {
         .await
     }
 
-    /// Takes a portfolio out of the archive: what could be done before can be done again.
+    /// Takes a portfolio out of the archive: what could be done before can be done again. One that
+    /// nobody manages is an administrator's to take out (MEM-6): who else would?
     ///
     /// # Errors
     /// No such portfolio, `portfolio.manage_settings` missing, not archived, another state than the
@@ -62,8 +63,11 @@ impl App {
     ) -> Result<Answer<Portfolio>, Error> {
         self.write_on(context, &request.id, async |write| {
             let (principal, now) = (write.principal().clone(), write.now());
-            let (id, permission) = (&request.id, PORTFOLIO_MANAGE_SETTINGS);
-            let acting = Acting::with_even_archived(write, &principal, now, id, permission).await?;
+            let id = &request.id;
+            let acting = Acting::on(write, &principal, now, id, &[]).await?;
+            if write.is_managed(id, now).await? || !acting.is_excepted(write) {
+                acting.require_even_archived(write, PORTFOLIO_MANAGE_SETTINGS)?;
+            }
             if acting.portfolio.state != PortfolioState::Archived {
                 let message = format!("the portfolio `{id}` is not archived");
                 return Err(Refusal::new(Reason::NotArchived, message)

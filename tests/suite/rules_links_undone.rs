@@ -113,6 +113,50 @@ async fn inh_4_what_was_before_can_be_restored() {
 }
 
 #[tokio::test]
+async fn inh_4_who_was_removed_meanwhile_does_not_come_back() {
+    let server = server().await;
+    let (url, system) = (&server.database.url, server.system());
+    // Removed before it is linked, removed while it is, removed and back again, and left alone.
+    for who in ["user:root", "user:idle", "user:ben", "user:cid"] {
+        system.add_member("child", who, "viewer").await.unwrap();
+    }
+    for who in ["user:root", "user:idle"] {
+        system.add_member("space", who, "viewer").await.unwrap();
+    }
+    system.remove_member("space", "user:root").await.unwrap();
+    system.link("child").await.unwrap();
+    for who in ["user:idle", "user:ben"] {
+        system.remove_member("space", who).await.unwrap();
+    }
+    system.add_member("space", "user:ben", "viewer").await.unwrap();
+    system.unlink("child", true).await.unwrap();
+    let may = |who| server.allows(who, "portfolio.view", "child");
+    assert!(!may("user:idle").await);
+    for who in ["user:root", "user:ben", "user:cid"] {
+        assert!(may(who).await, "{who}");
+    }
+    let trail = "SELECT subject FROM change_log WHERE what = 'member.removed' \
+                 AND portfolio = 'child'";
+    assert_eq!(texts(url, trail).await, ["user:idle"]);
+}
+
+#[tokio::test]
+async fn mem_12_inh_3_a_linked_portfolio_is_not_handed_over_by_its_owner() {
+    let server = server().await;
+    let system = server.system();
+    system.link("child").await.unwrap();
+    let request = v1::TransferOwnershipRequest {
+        portfolio: "child".to_owned(),
+        new_owner: "max".to_owned(),
+        ..Default::default()
+    };
+    let refused = system.portfolios().transfer_ownership(request.clone()).await;
+    assert_eq!(refusal(refused), (Code::FailedPrecondition, "SETTINGS_LINKED".to_owned()));
+    system.unlink("child", true).await.unwrap();
+    system.portfolios().transfer_ownership(request).await.unwrap();
+}
+
+#[tokio::test]
 async fn inh_4_mem_6_what_nobody_would_manage_is_not_restored() {
     let server = server().await;
     let system = server.system();

@@ -1,7 +1,7 @@
 //! Linking access settings to those of the parent, unlinking them, moving (INH-1, INH-4, INH-6).
 //!
 //! While a portfolio is linked its own settings and grants stay as they were, without effect: what
-//! is restored is simply there.
+//! is restored is there already.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,12 @@ use time::OffsetDateTime;
 
 use super::change;
 use super::parents::{CHAIN, LINKS};
-use crate::domain::PortfolioId;
+use crate::domain::membership::Grant;
 use crate::domain::portfolio::Portfolio;
+use crate::domain::{PortfolioId, Subject};
+use crate::storage::grants::MemberChange;
 use crate::storage::schema::{grants, portfolios};
-use crate::storage::{Failure, Scope, Write, timestamps};
+use crate::storage::{Error, Failure, Scope, Write, timestamps};
 
 #[derive(diesel::QueryableByName)]
 struct Copied {
@@ -58,6 +60,31 @@ const COPY_GRANTS: &str = "
           WHERE o.portfolio = t.id AND o.ownership AND o.revoke_time IS NULL
             AND o.subject_kind = g.subject_kind AND o.subject_id = g.subject_id))
     RETURNING portfolio, subject_kind, subject_id, role, start_time, expire_time";
+
+/// Who has a suspended grant on a linked portfolio (`$1`) and was removed, since it was linked last,
+/// where the settings are that are in effect.
+const REMOVED: &str = ",
+    root AS (SELECT id FROM chain WHERE id <> $1 AND NOT linked)
+    SELECT DISTINCT g.subject_kind, g.subject_id
+    FROM grants AS g
+    WHERE g.portfolio = $1 AND NOT g.ownership AND g.revoke_time IS NULL
+      AND EXISTS (
+          SELECT FROM root JOIN grants AS r ON r.portfolio = root.id
+          WHERE r.subject_kind = g.subject_kind AND r.subject_id = g.subject_id
+            AND r.revoke_time >= (SELECT max(at) FROM change_log
+                                  WHERE portfolio = $1 AND what = 'access_settings.linked'))
+      AND NOT EXISTS (
+          SELECT FROM root JOIN grants AS r ON r.portfolio = root.id
+          WHERE r.subject_kind = g.subject_kind AND r.subject_id = g.subject_id
+            AND r.revoke_time IS NULL)";
+
+#[derive(diesel::QueryableByName)]
+struct RemovedRow {
+    #[diesel(sql_type = Text)]
+    subject_kind: String,
+    #[diesel(sql_type = Text)]
+    subject_id: String,
+}
 
 /// What is said of a portfolio whose settings are linked to others, or no more.
 fn linked(portfolio: &Portfolio) -> Value {
@@ -107,12 +134,14 @@ impl Write {
         Ok(after)
     }
 
-    /// Unlinks a portfolio, whose own settings are in effect again; returns it as it then is.
+    /// Unlinks a portfolio, whose own settings are in effect again, but for the grants of people who
+    /// were removed meanwhile (INH-4); returns it as it then is.
     ///
     /// # Errors
     /// As [`Write::insert_portfolio`].
     pub async fn unlink_restoring(&mut self, before: &Portfolio) -> Result<Portfolio, Failure> {
         self.require(&Scope::Organization(before.organization.clone()))?;
+        self.end_of_removed(before).await?;
         let after = Portfolio {
             linked: false,
             update_time: self.now(),
@@ -129,6 +158,32 @@ impl Write {
             .await?;
         self.record(change("access_settings.unlinked", before, linked(before), linked(&after)));
         Ok(after)
+    }
+
+    /// Ends the suspended grants of those who were removed where the settings are in effect.
+    async fn end_of_removed(&mut self, portfolio: &Portfolio) -> Result<(), Failure> {
+        let rows: Vec<RemovedRow> = diesel::sql_query(format!("{CHAIN}{REMOVED}"))
+            .bind::<Text, _>(portfolio.id.as_str())
+            .bind::<BigInt, _>(LINKS)
+            .load(self.connection())
+            .await?;
+        for RemovedRow { subject_kind, subject_id } in rows {
+            let subject = Subject::from_parts(&subject_kind, &subject_id)
+                .map_err(|error| Error::corrupt("grants", &subject_id, error.to_string()))?;
+            let grants = self.grants(&portfolio.id, std::slice::from_ref(&subject)).await?;
+            let suspended = |grant: &Grant| grant.revoke_time.is_none() && !grant.ownership;
+            let suspended: Vec<Grant> = grants.into_iter().filter(suspended).collect();
+            let change = MemberChange {
+                organization: &portfolio.organization,
+                portfolio: &portfolio.id,
+                subject: &subject,
+                what: "member.removed",
+                revoked: &suspended,
+                given: &[],
+            };
+            self.change_member(&change).await?;
+        }
+        Ok(())
     }
 
     /// Unlinks portfolios that are linked to one and the same, each with a copy of what is in
