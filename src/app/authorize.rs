@@ -303,8 +303,8 @@ pub(super) async fn require_organization(
 /// What an actor is told who knows the portfolio but lacks the permission.
 pub(super) fn permission_missing(permission: &str, portfolio: &PortfolioId) -> Refusal {
     let message = format!(
-        "this needs `{permission}` on portfolio `{portfolio}`; its managers can give a role that \
-         holds it"
+        "this needs `{permission}` on portfolio `{portfolio}`; whoever manages the portfolio can \
+         give a role that holds it"
     );
     Refusal::new(Reason::PermissionMissing, message)
         .with("permission", permission)

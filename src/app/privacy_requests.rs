@@ -273,7 +273,14 @@ fn pending(request: PrivacyRequest) -> Result<PrivacyRequest, Refusal> {
     }
     let (id, state) = (&request.id, request.state.as_str());
     let decider = request.decider.as_ref().map_or_else(|| "system".to_owned(), Subject::to_string);
-    let message = format!("privacy request `{id}` was {state} before, by `{decider}`");
+    let message = match request.state {
+        PrivacyRequestState::Closed => format!(
+            "privacy request `{id}` was closed before: `{decider}` deleted portfolio `{}`, or \
+             linked its access settings to its parent's",
+            request.portfolio
+        ),
+        _ => format!("privacy request `{id}` was {state} before, by `{decider}`"),
+    };
     Err(Refusal::new(Reason::PrivacyRequestDecided, message)
         .with("privacy_request", id)
         .with("state", state)

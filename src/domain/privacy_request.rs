@@ -18,7 +18,7 @@ pub enum PrivacyRequestState {
     Rejected,
     /// The requester took it back.
     Cancelled,
-    /// The portfolio was deleted.
+    /// The portfolio was deleted, or has the settings of another since.
     Closed,
 }
 

@@ -14,6 +14,9 @@ use crate::domain::permission::{Permission, PermissionName};
 /// longest permission name, so that a longer text costs nothing.
 const COMPARED_BYTES: usize = 128;
 
+/// A name is near to another if at most one character in so many differs, of the longer one's.
+const NEAR: usize = 3;
+
 /// The compiled global facts. Immutable and persistent: a clone or a change of statuses is cheap;
 /// the catalogue is short, and copied when it changes.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +31,7 @@ pub struct Global {
 pub struct UnknownPermission {
     /// What was asked for.
     pub name: String,
-    /// The known name that is nearest to it; none while the catalogue is empty.
+    /// The known name that is nearest to it, if one is near.
     pub nearest: Option<PermissionName>,
 }
 
@@ -76,8 +79,9 @@ impl Global {
         self.permissions.values()
     }
 
-    /// The known name nearest to this one, the first in the alphabet of several as near.
-    /// None only while the catalogue is empty. Looks at every entry: for refusals, not for checks.
+    /// The known name nearest to this one, the first in the alphabet of several as near; none if
+    /// more than a third of the longer name would have to change, for that is no slip of the pen.
+    /// Looks at every entry: for refusals, not for checks.
     #[must_use]
     pub fn nearest(&self, name: &str) -> Option<&str> {
         self.nearest_name(name).map(PermissionName::as_str)
@@ -110,7 +114,11 @@ impl Global {
     fn nearest_name(&self, name: &str) -> Option<&PermissionName> {
         let end = (0..=COMPARED_BYTES.min(name.len())).rev().find(|&i| name.is_char_boundary(i));
         let asked = name.get(..end.unwrap_or(0)).unwrap_or("");
-        let distance = |known: &PermissionName| strsim::damerau_levenshtein(asked, known.as_str());
-        self.permissions.keys().min_by_key(|known| (distance(known), known.as_str().to_owned()))
+        let length = asked.chars().count();
+        let distance = |known: &str| strsim::damerau_levenshtein(asked, known);
+        let known = self.permissions.keys().map(|known| (distance(known.as_str()), known));
+        let is_near = |distance: usize, known: &str| distance * NEAR <= length.max(known.len());
+        let near = known.filter(|(distance, known)| is_near(*distance, known.as_str()));
+        near.min_by_key(|(distance, known)| (*distance, known.as_str())).map(|(_, known)| known)
     }
 }

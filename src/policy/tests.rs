@@ -286,8 +286,24 @@ fn rol_1_an_unknown_permission_comes_with_the_nearest_known_name() {
         "`comment.edti` is not in the permission catalogue; the nearest known name is \
          `comment.edit`"
     );
-    assert_eq!(world.global.nearest(&"é".repeat(10_000)).unwrap().len(), "access.manage".len());
     assert_eq!(Global::default().nearest("comment.edit"), None);
+}
+
+#[test]
+fn rol_1_a_name_that_is_far_from_every_known_one_comes_without_a_hint() {
+    let world = World::private(vec![], vec![]);
+    let nearest = |name: &str| world.global.nearest(name);
+    // A third of the longer name may differ, and no more.
+    assert_eq!(nearest("comment.xxxx"), Some("comment.edit"));
+    assert_eq!(nearest("commen_.xxxx"), None);
+    let far = "é".repeat(10_000);
+    for name in ["x.y0", "", "x", "comment", &far] {
+        assert_eq!(nearest(name), None, "{name}");
+    }
+    assert_eq!(
+        world.global.unknown("x.y0").to_string(),
+        "`x.y0` is not in the permission catalogue"
+    );
 }
 
 #[test]

@@ -95,6 +95,7 @@ async fn vis_7_vis_9_deleting_an_archived_portfolio_closes_what_waits() {
     ann.archive("roadmap").await.unwrap();
     ann.delete("roadmap").await.unwrap();
     let status = ada.approve(&asked.id).await.unwrap_err();
+    assert!(status.message().contains("`user:ann` deleted portfolio `roadmap`"), "{status:?}");
     let metadata = status.get_error_details().error_info().unwrap().metadata.clone();
     assert_eq!((&*metadata["state"], &*metadata["decider"]), ("closed", "user:ann"));
     let decided = no(Code::FailedPrecondition, "PRIVACY_REQUEST_DECIDED");

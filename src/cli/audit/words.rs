@@ -47,11 +47,36 @@ pub(super) fn of(event: &v1::AuditEvent) -> String {
                 "site role" => "user",
                 noun => noun,
             };
-            let fields = fields(&before, &after);
+            let mut fields = fields(&before, &after);
+            if kind.starts_with("item.") {
+                let given = given(&before, &after);
+                let comma = if fields.is_empty() || given.is_empty() { "" } else { ", " };
+                fields = format!("{fields}{comma}{given}");
+            }
             let colon = if fields.is_empty() { "" } else { ": " };
             format!("{noun} {}{colon}{fields}", event.object)
         }
     }
+}
+
+/// Who gained and who lost what on an item that was there and still is, by subject:
+/// `+ user:vie viewer, - group:core scout`. Of one that is new or gone the number of grants says
+/// enough.
+fn given(before: &Value, after: &Value) -> String {
+    let grants = |value: &Value| Some(value.pointer("/settings/grants")?.as_array()?.clone());
+    let (Some(old), Some(new)) = (grants(before), grants(after)) else { return String::new() };
+    let told = |sign, these: &[Value], others: &[Value]| -> Vec<_> {
+        let other = these.iter().filter(|grant| !others.contains(grant));
+        let word = |value| Some((field(value, "subject").to_owned(), sign, grant(value)?));
+        other.filter_map(word).collect()
+    };
+    let mut differing = told('-', &old, &new);
+    differing.extend(told('+', &new, &old));
+    // Of one subject what is lost comes first.
+    differing.sort_by(|(one, a, _), (other, b, _)| one.cmp(other).then(b.cmp(a)));
+    let words: Vec<_> =
+        differing.iter().map(|(subject, sign, role)| format!("{sign} {subject} {role}")).collect();
+    words.join(", ")
 }
 
 /// The grants of one subject: `manager until ...`.
@@ -284,6 +309,33 @@ mod tests {
         let expected = "role apollo: portfolio.view any -> none";
         assert_eq!(told("role.updated", &scribe, &less), expected);
         assert_eq!(told("something.new", &Value::Null, &Value::Null), "something apollo");
+    }
+
+    #[test]
+    fn evt_4_changes_of_items_tell_who_gained_and_who_lost_which_role() {
+        let item = |name: &str, grants: Value| {
+            json!({ "key": { "item_type": "board", "id": "b3" }, "display_name": name,
+                "settings": { "visibility": "private", "grants": grants } })
+        };
+        let grant = |subject: &str, role: &str| {
+            let mut grant = json!({ "subject": subject, "role": role });
+            grant["expire_time"] = Value::Null;
+            grant
+        };
+        let old = item("Old", json!([grant("group:core", "scout"), grant("user:ann", "viewer")]));
+        let new = item("Old", json!([grant("user:ann", "viewer"), grant("user:vie", "viewer")]));
+        let swapped = "item apollo: - group:core scout, + user:vie viewer";
+        assert_eq!(told("item.updated", &old, &new), swapped);
+        let mut limited = grant("user:ann", "viewer");
+        limited["expire_time"] = json!(1_893_456_000_000_i64);
+        let less = item("New", json!([limited]));
+        assert_eq!(
+            told("item.updated", &new, &less),
+            "item apollo: display name Old -> New, grants 2 -> 1, - user:ann viewer, \
+             + user:ann viewer until 2030-01-01T00:00:00Z, - user:vie viewer"
+        );
+        let registered = "item apollo: display name New, grants 1, visibility private";
+        assert_eq!(told("item.registered", &Value::Null, &less), registered);
     }
 
     #[test]
