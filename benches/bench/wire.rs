@@ -95,8 +95,8 @@ pub async fn measure(report: &mut Report) -> Outcome<()> {
     rounds.remove(0);
     report.note(&format!(
         "{ROUNDS} rounds of {CALLS} calls of each kind, {CONNECTIONS} connections x {STREAMS} \
-         streams; {} users, {} portfolios, chains of {} linked ones, and as many items as portfolios; \
-         a token of {token_bytes} bytes",
+         streams; {} users, {} portfolios with an item each, chains of {} linked ones; a token of \
+         {token_bytes} bytes",
         front_door::USERS,
         front_door::PORTFOLIOS,
         front_door::DEPTH,

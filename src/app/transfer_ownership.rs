@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::authorize::Acting;
-use super::parents::{refuse_linked, shown};
+use super::parents::shown;
 use super::portfolios::{require_etag, require_owner};
 use super::{Answer, App, Error};
 use crate::domain::membership::{Grant, GrantSource};
@@ -30,7 +30,7 @@ impl App {
     ///
     /// # Errors
     /// No such portfolio or user, an actor who is neither the owner nor an administrator, an
-    /// archived portfolio, or a linked one that has an owner; a new owner who is external or deactivated, another state than the
+    /// archived portfolio, a new owner who is external or deactivated, another state than the
     /// etag's.
     pub async fn transfer_ownership(
         &self,
@@ -60,8 +60,6 @@ async fn transfer(write: &mut Write, request: &TransferOwnership) -> Result<Port
         return Ok(before.clone());
     }
     if let Some(former) = &before.owner {
-        // A grant on a linked portfolio is not in effect: the former owner would lose all access.
-        refuse_linked(write, &principal, now, before).await?;
         step_down(write, before, former).await?;
     }
     let ownership = Grant { ownership: true, ..manager(write, before, owning.clone()) };

@@ -143,8 +143,8 @@ impl Write {
         })
     }
 
-    /// Moves everything that uses a role to another one, by a few statements, however much it is. An
-    /// audit event tells of each member, each portfolio, each ceiling and each item. Needs the
+    /// Moves everything that uses a role to another one, by a few statements, however much it is.
+    /// An audit event tells of each member, each portfolio, each ceiling and each item. Needs the
     /// organization's scope.
     ///
     /// More portfolios than the feed follows key by key make it load the organization anew.

@@ -141,22 +141,6 @@ async fn inh_4_who_was_removed_meanwhile_does_not_come_back() {
 }
 
 #[tokio::test]
-async fn mem_12_inh_3_a_linked_portfolio_is_not_handed_over_by_its_owner() {
-    let server = server().await;
-    let system = server.system();
-    system.link("child").await.unwrap();
-    let request = v1::TransferOwnershipRequest {
-        portfolio: "child".to_owned(),
-        new_owner: "max".to_owned(),
-        ..Default::default()
-    };
-    let refused = system.portfolios().transfer_ownership(request.clone()).await;
-    assert_eq!(refusal(refused), (Code::FailedPrecondition, "SETTINGS_LINKED".to_owned()));
-    system.unlink("child", true).await.unwrap();
-    system.portfolios().transfer_ownership(request).await.unwrap();
-}
-
-#[tokio::test]
 async fn inh_4_mem_6_what_nobody_would_manage_is_not_restored() {
     let server = server().await;
     let system = server.system();

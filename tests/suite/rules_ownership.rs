@@ -187,6 +187,21 @@ async fn mem_12_mem_6_an_administrator_gives_it_to_another_when_the_owner_is_gon
 }
 
 #[tokio::test]
+async fn mem_6_dir_7_an_archived_portfolio_that_nobody_manages_is_restored_by_an_administrator() {
+    let server = server().await;
+    let root = server.acting("user:root");
+    server.given().in_organization("acme").portfolio("a").owned_by("ben").await;
+    server.acting("user:ben").archive("a").await.unwrap();
+    let missing = (Code::PermissionDenied, "PERMISSION_MISSING".to_owned());
+    assert_eq!(refusal(root.restore("a").await), missing, "whoever manages it decides");
+    server.system().deactivate("ben").await;
+    root.restore("a").await.unwrap();
+    assert_eq!(root.unmanaged("acme").await.unwrap(), ["a"]);
+    let trail = "SELECT what FROM change_log WHERE actor = 'user:root' AND as_administrator";
+    assert_eq!(texts(&server.database.url, trail).await, ["portfolio.restored"]);
+}
+
+#[tokio::test]
 async fn mem_6_dir_7_an_unmanaged_portfolio_gets_a_manager_or_is_deleted() {
     let server = server().await;
     let (system, root) = (server.system(), server.acting("user:root"));

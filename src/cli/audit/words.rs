@@ -63,7 +63,7 @@ pub(super) fn of(event: &v1::AuditEvent) -> String {
 /// `+ user:vie viewer, - group:core scout`. Of one that is new or gone the number of grants says
 /// enough.
 fn given(before: &Value, after: &Value) -> String {
-    let grants = |value: &Value| Some(value.pointer("/settings/grants")?.as_array()?.clone());
+    let grants = |value: &Value| Some(value.get("settings")?.get("grants")?.as_array()?.clone());
     let (Some(old), Some(new)) = (grants(before), grants(after)) else { return String::new() };
     let told = |sign, these: &[Value], others: &[Value]| -> Vec<_> {
         let other = these.iter().filter(|grant| !others.contains(grant));

@@ -61,18 +61,18 @@ const COPY_GRANTS: &str = "
             AND o.subject_kind = g.subject_kind AND o.subject_id = g.subject_id))
     RETURNING portfolio, subject_kind, subject_id, role, start_time, expire_time";
 
-/// Who has a suspended grant on a linked portfolio (`$1`) and was removed, since it was linked last,
-/// where the settings are that are in effect.
+/// Who has a suspended grant on a linked portfolio (`$1`) and was removed, since it was linked
+/// last, where the settings are that are in effect.
 const REMOVED: &str = ",
     root AS (SELECT id FROM chain WHERE id <> $1 AND NOT linked)
     SELECT DISTINCT g.subject_kind, g.subject_id
     FROM grants AS g
     WHERE g.portfolio = $1 AND NOT g.ownership AND g.revoke_time IS NULL
       AND EXISTS (
-          SELECT FROM root JOIN grants AS r ON r.portfolio = root.id
-          WHERE r.subject_kind = g.subject_kind AND r.subject_id = g.subject_id
-            AND r.revoke_time >= (SELECT max(at) FROM change_log
-                                  WHERE portfolio = $1 AND what = 'access_settings.linked'))
+          SELECT FROM root JOIN change_log AS l ON l.portfolio = root.id
+          WHERE l.subject = g.subject_kind || ':' || g.subject_id AND l.what = 'member.removed'
+            AND l.at >= (SELECT max(at) FROM change_log
+                         WHERE portfolio = $1 AND what = 'access_settings.linked'))
       AND NOT EXISTS (
           SELECT FROM root JOIN grants AS r ON r.portfolio = root.id
           WHERE r.subject_kind = g.subject_kind AND r.subject_id = g.subject_id
@@ -134,8 +134,8 @@ impl Write {
         Ok(after)
     }
 
-    /// Unlinks a portfolio, whose own settings are in effect again, but for the grants of people who
-    /// were removed meanwhile (INH-4); returns it as it then is.
+    /// Unlinks a portfolio, whose own settings are in effect again, but for the grants of people
+    /// who were removed meanwhile (INH-4); returns it as it then is.
     ///
     /// # Errors
     /// As [`Write::insert_portfolio`].
