@@ -97,6 +97,10 @@ impl App {
                 visibility: at_once.unwrap_or(current.visibility),
                 organization_access_role: role.unwrap_or(&current.organization_access_role).clone(),
             };
+            if opens(current.visibility, settings.visibility) {
+                // What was set while it gave nothing is given now.
+                acting.may_give(write, &settings.organization_access_role)?;
+            }
             let portfolio = match settings == *current {
                 true => before.clone(),
                 false => write.update_access_settings(before, settings).await?,
@@ -109,4 +113,9 @@ impl App {
         })
         .await
     }
+}
+
+/// Whether a change of visibility gives the organization access role, which gave nothing before.
+pub(super) fn opens(before: Visibility, after: Visibility) -> bool {
+    before != Visibility::Open && after == Visibility::Open
 }

@@ -1,5 +1,6 @@
 use std::collections::BTreeSet;
 
+use super::access_settings::opens;
 use super::item_acting::{ItemActing, ItemName};
 use super::items::{require_etag, require_place, require_subjects, roles};
 use super::portfolios::{require_openness_role, require_owner};
@@ -150,6 +151,9 @@ async fn authorize_settings(
     let (Some(was), Some(is)) = (&acting.item.settings, &after.settings) else { return Ok(()) };
     if was.organization_access_role != is.organization_access_role {
         require_openness_role(&acting.scene, &is.organization_access_role)?;
+        acting.may_give(&is.organization_access_role)?;
+    }
+    if opens(was.visibility, is.visibility) {
         acting.may_give(&is.organization_access_role)?;
     }
     let (old, new): (BTreeSet<&ItemGrant>, BTreeSet<&ItemGrant>) =

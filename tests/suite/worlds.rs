@@ -107,6 +107,16 @@ pub fn administered_world() -> impl Strategy<Value = Model> {
     })
 }
 
+/// A world some of whose users at home are administrators.
+pub fn with_administrators(of: impl Strategy<Value = Model>) -> impl Strategy<Value = Model> {
+    (of, vec(prop::bool::weighted(0.3), 6)).prop_map(|(mut model, administrators)| {
+        for (user, administrator) in model.users.iter_mut().zip(administrators) {
+            user.administrator = administrator && user.home;
+        }
+        model
+    })
+}
+
 /// A world in which portfolios have owners, and some are linked to others: a forest, as deep as it
 /// may be.
 pub fn linked_world() -> impl Strategy<Value = Model> {

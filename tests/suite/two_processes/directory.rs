@@ -31,6 +31,7 @@ impl Stage {
         users.push(user(OWNER, true));
         let request = UpsertUsersRequest { users, ..Default::default() };
         self.writer().directory.upsert_users(request).await.unwrap();
+        self.write_administrators().await;
         for known in &model.users {
             if let Some(role) = known.site_role {
                 self.set_site_role(&known.id, role).await;
@@ -57,6 +58,25 @@ impl Stage {
                 self.writer().directory.add_group_members(request).await.unwrap();
             }
         }
+    }
+
+    async fn write_administrators(&mut self) {
+        let users = self.model.users.iter().filter(|user| user.administrator);
+        let organization = Organization {
+            id: self.model.organization.clone(),
+            administrators: users.map(|user| user.id.clone()).collect(),
+            ..Organization::default()
+        };
+        if organization.administrators.is_empty() {
+            return;
+        }
+        let paths = vec!["administrators".to_owned()];
+        let request = UpdateOrganizationRequest {
+            organization: Some(organization),
+            update_mask: Some(prost_types::FieldMask { paths }),
+            ..Default::default()
+        };
+        self.writer().directory.update_organization(request).await.unwrap();
     }
 
     /// There is no way to write service accounts through the front door yet: they are put into the
