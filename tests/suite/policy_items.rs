@@ -49,7 +49,7 @@ fn visible(model: &Model, q: &Question, item_type: Option<&ItemType>) -> (Vec<It
     (keys, all - seen)
 }
 
-fn listed(
+pub fn listed(
     (global, snapshot): (&Global, &Snapshot),
     q: &Question,
     item_type: Option<&ItemType>,

@@ -4,6 +4,7 @@ use std::process::Stdio;
 
 use portcullis::proto::v1::access_settings_service_client::AccessSettingsServiceClient;
 use portcullis::proto::v1::directory_service_client::DirectoryServiceClient;
+use portcullis::proto::v1::item_service_client::ItemServiceClient;
 use portcullis::proto::v1::membership_service_client::MembershipServiceClient;
 use portcullis::proto::v1::policy_service_client::PolicyServiceClient;
 use portcullis::proto::v1::portfolio_service_client::PortfolioServiceClient;
@@ -21,6 +22,7 @@ pub struct Process {
     pub settings: AccessSettingsServiceClient<Channel>,
     pub members: MembershipServiceClient<Channel>,
     pub directory: DirectoryServiceClient<Channel>,
+    pub items: ItemServiceClient<Channel>,
     pub roles: RoleServiceClient<Channel>,
     /// Kept open: a program whose output nobody takes is told so.
     _output: BufReader<ChildStdout>,
@@ -56,6 +58,7 @@ impl Process {
             settings: AccessSettingsServiceClient::new(channel.clone()),
             members: MembershipServiceClient::new(channel.clone()),
             directory: DirectoryServiceClient::new(channel.clone()),
+            items: ItemServiceClient::new(channel.clone()),
             roles: RoleServiceClient::new(channel),
             _output: output,
         }

@@ -94,14 +94,14 @@ async fn inh_5_a_comparison_is_paged_and_bound_to_its_question() {
 }
 
 /// Roles of the subject itself, in force or to begin, with begin and end: what a member has.
-type Granted = BTreeSet<(String, Option<i64>, Option<i64>)>;
+pub type Granted = BTreeSet<(String, Option<i64>, Option<i64>)>;
 
 /// Milliseconds since the Unix epoch.
 fn millis(time: &prost_types::Timestamp) -> i64 {
     time.seconds * 1_000 + i64::from(time.nanos) / 1_000_000
 }
 
-async fn granted(server: &TestServer, portfolio: &str) -> BTreeMap<String, Granted> {
+pub async fn granted(server: &TestServer, portfolio: &str) -> BTreeMap<String, Granted> {
     let mut granted = BTreeMap::new();
     for who in EVERYBODY {
         let Ok(member) = server.system().get_member(portfolio, who).await else { continue };
@@ -122,7 +122,7 @@ async fn granted(server: &TestServer, portfolio: &str) -> BTreeMap<String, Grant
 }
 
 /// Random members, settings and ends.
-async fn shuffle(server: &TestServer, rng: &mut StdRng, portfolio: &str) {
+pub async fn shuffle(server: &TestServer, rng: &mut StdRng, portfolio: &str) {
     let system = server.system();
     let later = number(&server.database.url, "extract(epoch FROM now()) * 1000").await + HOUR;
     let visibility = [Visibility::Private, Visibility::Restricted, Visibility::Open];

@@ -110,6 +110,26 @@ async fn rol_7_the_ceiling_bounds_what_openness_gives() {
     server.acting("user:ann").set_access_role("roadmap", "viewer").await.expect("a manager may");
 }
 
+/// Opening gives the role that was set while it gave nothing, to the actor too.
+#[tokio::test]
+async fn rol_7_the_ceiling_bounds_what_opening_gives() {
+    let server = server().await;
+    let (rea, system) = (server.acting("user:rea"), server.system());
+    system.set_access_role("roadmap", "contributor").await.unwrap();
+    rea.set_visibility("roadmap", Visibility::Restricted).await.expect("gives nothing");
+    assert_eq!(refusal(rea.set_visibility("roadmap", Visibility::Open).await), above_own());
+    assert!(!server.allows("user:rea", "initiative.edit", "roadmap").await);
+    // What is open may be closed, and opened again with a lower role.
+    system.set_visibility("roadmap", Visibility::Open).await.expect("the system may");
+    rea.set_visibility("roadmap", Visibility::Private).await.expect("takes it away");
+    rea.set_access_role("roadmap", "viewer").await.unwrap();
+    rea.set_visibility("roadmap", Visibility::Open).await.expect("no more than their own");
+    let ann = server.acting("user:ann");
+    ann.set_visibility("roadmap", Visibility::Private).await.unwrap();
+    ann.set_access_role("roadmap", "contributor").await.unwrap();
+    ann.set_visibility("roadmap", Visibility::Open).await.expect("a manager may");
+}
+
 #[tokio::test]
 async fn rol_7_openness_never_gives_what_manages_access() {
     let server = server().await;

@@ -107,12 +107,27 @@ pub fn administered_world() -> impl Strategy<Value = Model> {
     })
 }
 
+/// A world some of whose users at home are administrators.
+pub fn with_administrators(of: impl Strategy<Value = Model>) -> impl Strategy<Value = Model> {
+    (of, vec(prop::bool::weighted(0.3), 6)).prop_map(|(mut model, administrators)| {
+        for (user, administrator) in model.users.iter_mut().zip(administrators) {
+            user.administrator = administrator && user.home;
+        }
+        model
+    })
+}
+
 /// A world in which portfolios have owners, and some are linked to others: a forest, as deep as it
 /// may be.
 pub fn linked_world() -> impl Strategy<Value = Model> {
+    with_links(administered_world())
+}
+
+/// The same, of other worlds.
+pub fn with_links(of: impl Strategy<Value = Model>) -> impl Strategy<Value = Model> {
     let length = prop_oneof![3 => Just(0), 1 => 0..8usize];
     let links = vec((option::of(0..6usize), option::weighted(0.8, 0..3usize), length), 3);
-    (administered_world(), links).prop_map(|(model, links)| {
+    (of, links).prop_map(|(model, links)| {
         let up = |(n, (owner, to, length)): (usize, (Option<usize>, Option<usize>, usize))| {
             (owner, to.filter(|to| *to > n), length)
         };
@@ -148,6 +163,7 @@ pub fn relinking() -> impl Strategy<Value = Operation> {
     let owner = option::weighted(0.8, (0..6usize).prop_map(|n| format!("u{n}")));
     prop_oneof![
         2 => (on(), to).prop_map(|(portfolio, link)| Operation::SetLink { portfolio, link }),
+        1 => on().prop_map(|portfolio| Operation::Unlink { portfolio }),
         1 => (on(), owner).prop_map(|(portfolio, owner)| Operation::SetOwner { portfolio, owner }),
     ]
 }
