@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
 
-use super::file::File;
+use super::file::{File, Item};
 use super::validate::is_owner;
 use crate::cli::{inventory, output, text};
-use crate::domain::{OrganizationId, Subject};
+use crate::clock::Clock;
+use crate::domain::{OrganizationId, PortfolioId, Subject};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
 use crate::proto::v1::ErrorReason;
@@ -33,7 +34,10 @@ pub(super) struct Present {
     /// Those of the file's organization.
     pub service_accounts: HashMap<String, v1::ServiceAccount>,
     pub groups: HashMap<String, PresentGroup>,
+    /// Those that the file describes, and those that its items name.
     pub portfolios: HashMap<String, PresentPortfolio>,
+    /// By name, such as `board:b1`; of their grants those that have not ended.
+    pub items: HashMap<String, v1::Item>,
     /// Whether what the actor changes of a visibility is asked of the administrators (VIS-7).
     pub asks: bool,
 }
@@ -92,7 +96,8 @@ impl Present {
         let organizations: BTreeSet<_> =
             homes.chain([&file.organization.id]).map(OrganizationId::as_str).collect();
         let grants: usize = file.portfolios().iter().map(|portfolio| portfolio.grants.len()).sum();
-        let steps = named.users.len() + named.groups.len() + file.portfolios().len() + grants;
+        let things = file.portfolios().len() + file.items().len();
+        let steps = named.users.len() + named.groups.len() + things + grants;
         let bar = output::progress("reading", steps);
 
         let found = organizations.into_iter().map(|id| organization(client, id));
@@ -116,9 +121,15 @@ impl Present {
         let service_accounts =
             service_accounts.into_iter().map(|account| (account.id.clone(), account)).collect();
         let function_ceilings = function_ceilings(client, file, &organizations).await?;
-        let found = file.portfolios().iter().map(|p| portfolio(client, p.id.as_str()));
+        let places = file.items().iter().flat_map(|item| &item.portfolios);
+        let described = file.portfolios().iter().map(|portfolio| &portfolio.id);
+        let ids: BTreeSet<_> = described.chain(places).map(PortfolioId::as_str).collect();
+        let found = ids.into_iter().map(|id| portfolio(client, id));
         let mut portfolios = found_by_id(futures::stream::iter(found), &bar).await?;
         read_members(client, file, &mut portfolios, &bar).await?;
+        let found = file.items().iter().filter(|_| organizations.contains_key(ours));
+        let found = found.map(|entry| item(client, ours, entry));
+        let items = found_by_id(futures::stream::iter(found), &bar).await?;
         bar.finish_and_clear();
         let asks = organizations.get(ours).is_some_and(|found| asks(file, found, actor));
         Ok(Self {
@@ -131,6 +142,7 @@ impl Present {
             service_accounts,
             groups,
             portfolios,
+            items,
             asks,
         })
     }
@@ -245,6 +257,22 @@ async fn portfolio(
         members: HashMap::new(),
     };
     Ok(Some((id.to_owned(), found)))
+}
+
+async fn item(
+    client: &Client,
+    organization: &str,
+    entry: &Item,
+) -> Result<Option<(String, v1::Item)>, CallError> {
+    let request = v1::GetItemRequest {
+        organization: organization.to_owned(),
+        r#type: entry.item_type.to_string(),
+        id: entry.id.to_string(),
+    };
+    let answer = unless(ErrorReason::ItemNotFound, client.get_item(request).await)?;
+    let found = answer.and_then(|answer| answer.item);
+    let now = Clock::system().read().wall;
+    Ok(found.map(|found| (entry.key().to_string(), inventory::in_force(found, now))))
 }
 
 async fn read_members(

@@ -1,7 +1,7 @@
 //! What `--prune` takes away: whatever of the organization is on the server and not in the file.
 //! Pure, as `plan`.
 //!
-//! A list that the file does not have at all (`roles`, `users`, `groups`, `portfolios`,
+//! A list that the file does not have at all (`roles`, `users`, `groups`, `portfolios`, `items`,
 //! `service_accounts`, `administrators`, `function_ceilings`, the `affiliations` of a user) is left
 //! alone; an entry says everything about its members or grants. Who is named anywhere in the file
 //! stays, and nobody at home elsewhere is deactivated. Roles that the preset brought stay as they
@@ -13,6 +13,7 @@ use super::change::{Action, Change};
 use super::directory::set_administrators;
 use super::file::{File, Portfolio};
 use super::functions::{prune_affiliations, prune_ceilings};
+use super::items;
 use super::plan::Plan;
 use crate::cli::inventory::{HeldPortfolio, Inventory};
 use crate::domain::Subject;
@@ -25,6 +26,7 @@ pub(super) fn prune(file: &File, inventory: &Inventory, plan: &mut Plan) {
     roles(file, inventory, plan);
     groups(file, inventory, &kept, plan);
     portfolios(file, inventory, plan);
+    items::prune(file, inventory, plan);
     prune_affiliations(file, inventory, plan);
     prune_ceilings(file, inventory, plan);
     let active = |status: i32| status != v1::UserStatus::Deactivated as i32;
