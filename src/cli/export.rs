@@ -284,7 +284,8 @@ fn portfolio(held: &HeldPortfolio) -> Result<file::Portfolio, String> {
         visibility,
         organization_access_role: role,
         owner: optional(&portfolio.owner)?,
-        parent: optional(&portfolio.parent)?,
+        // What is at the top, and what nobody says, is left out.
+        parent: optional(&portfolio.parent)?.map(file::Parent::Below),
         linked: portfolio.linked.then_some(true),
         grants,
     })

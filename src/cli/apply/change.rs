@@ -66,6 +66,7 @@ pub(super) enum Change {
     },
     MovePortfolio {
         portfolio: String,
+        /// Empty: to the top.
         parent: String,
         /// Whether it is linked there.
         link: bool,

@@ -154,15 +154,23 @@ pub(crate) struct Portfolio {
     #[serde(default, deserialize_with = "text::parsed_option")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<UserId>,
-    /// The portfolio that it is directly below.
-    #[serde(default, deserialize_with = "text::parsed_option")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<PortfolioId>,
+    /// Where it lies.
+    #[serde(default, deserialize_with = "parent", skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// Whether its access settings are those of its parent (INH-1): then it has none here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linked: Option<bool>,
     #[serde(default)]
     pub grants: Vec<Grant>,
+}
+
+/// Where a portfolio lies: `null` is the top.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Parent {
+    Top,
+    /// Directly below this one.
+    Below(PortfolioId),
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -290,7 +298,8 @@ impl File {
         });
         let items = self.items().iter().enumerate().flat_map(|(index, item)| {
             let path = format!("items[{index}]");
-            let author = item.author.iter().map(|author| (format!("{path}.author"), author.clone()));
+            let author =
+                item.author.iter().map(|author| (format!("{path}.author"), author.clone()));
             let owner = item.owner.iter().cloned().map(Subject::User);
             let owner = owner.map(|owner| (format!("{path}.owner"), owner));
             let makers = author.chain(owner).collect::<Vec<_>>();
@@ -325,11 +334,26 @@ impl File {
     }
 }
 
+impl Portfolio {
+    /// The portfolio that the file puts it directly below.
+    pub fn below(&self) -> Option<&PortfolioId> {
+        match &self.parent {
+            Some(Parent::Below(parent)) => Some(parent),
+            Some(Parent::Top) | None => None,
+        }
+    }
+}
+
 impl Item {
     /// Its name in the organization.
     pub fn key(&self) -> ItemKey {
         ItemKey { item_type: self.item_type.clone(), id: self.id.clone() }
     }
+}
+
+/// Reads a portfolio's id, or that there is none, which is not the same as saying nothing.
+fn parent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Parent>, D::Error> {
+    text::parsed_option(deserializer).map(|id| Some(id.map_or(Parent::Top, Parent::Below)))
 }
 
 /// Reads a type of items. Its colon would part the two in `board:b1`.

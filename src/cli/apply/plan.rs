@@ -125,7 +125,7 @@ fn new_portfolio(entry: &Portfolio, file: &File, owner: OwnerIs, plan: &mut Plan
             r#type: entry.portfolio_type.clone().unwrap_or_default(),
             owner: entry.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
             visibility: entry.visibility.map(|v| visibility_message(v) as i32),
-            parent: entry.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+            parent: entry.below().map(ToString::to_string).unwrap_or_default(),
             linked: entry.linked == Some(true),
             id,
             ..v1::Portfolio::default()

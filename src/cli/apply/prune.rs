@@ -13,8 +13,8 @@ use super::change::{Action, Change};
 use super::directory::set_administrators;
 use super::file::{File, Portfolio};
 use super::functions::{prune_affiliations, prune_ceilings};
-use super::items;
 use super::plan::Plan;
+use super::{items, links};
 use crate::cli::inventory::{HeldPortfolio, Inventory};
 use crate::domain::Subject;
 use crate::proto::v1;
@@ -136,7 +136,7 @@ fn portfolios(file: &File, inventory: &Inventory, plan: &mut Plan) {
             plan.changes.push(Change::DeletePortfolio { portfolio, etag });
             continue;
         };
-        if entry.linked.unwrap_or(is_linked) {
+        if links::will_be_linked(entry, is_linked) {
             // Its members are another's.
             continue;
         }

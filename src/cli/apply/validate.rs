@@ -162,7 +162,7 @@ fn parents(portfolios: &[Portfolio], problems: &mut Problems) {
     let linked = portfolios.iter().enumerate().filter(|(_, entry)| entry.linked == Some(true));
     for (index, entry) in linked {
         let path = format!("portfolios[{index}]");
-        if entry.parent.is_none() {
+        if entry.below().is_none() {
             problems.add(&format!("{path}.linked"), "needs a `parent` beside it");
         }
         let text = "is that of the parent while `linked` is true; leave it out";
