@@ -96,8 +96,7 @@ pub(super) fn items(file: &File, present: &Present, now: Timestamp, plan: &mut P
 fn references(index: usize, entry: &Item, file: &File, present: &Present, plan: &mut Plan) {
     let organization = file.organization.id.as_str();
     for (place, id) in entry.portfolios.iter().enumerate() {
-        let found = present.portfolios.get(id.as_str());
-        let known = found.is_some_and(|found| found.portfolio.organization == organization)
+        let known = present.places.get(id.as_str()).is_some_and(|whose| whose == organization)
             || file.portfolios().iter().any(|portfolio| portfolio.id == *id);
         if !known {
             let path = format!("items[{index}].portfolios[{place}]");

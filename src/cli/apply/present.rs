@@ -34,8 +34,9 @@ pub(super) struct Present {
     /// Those of the file's organization.
     pub service_accounts: HashMap<String, v1::ServiceAccount>,
     pub groups: HashMap<String, PresentGroup>,
-    /// Those that the file describes, and those that its items name.
     pub portfolios: HashMap<String, PresentPortfolio>,
+    /// The portfolios that the file's items name, and whose they are.
+    pub places: HashMap<String, String>,
     /// By name, such as `board:b1`; of their grants those that have not ended.
     pub items: HashMap<String, v1::Item>,
     /// Whether what the actor changes of a visibility is asked of the administrators (VIS-7).
@@ -121,12 +122,13 @@ impl Present {
         let service_accounts =
             service_accounts.into_iter().map(|account| (account.id.clone(), account)).collect();
         let function_ceilings = function_ceilings(client, file, &organizations).await?;
-        let places = file.items().iter().flat_map(|item| &item.portfolios);
-        let described = file.portfolios().iter().map(|portfolio| &portfolio.id);
-        let ids: BTreeSet<_> = described.chain(places).map(PortfolioId::as_str).collect();
-        let found = ids.into_iter().map(|id| portfolio(client, id));
+        let found = file.portfolios().iter().map(|p| portfolio(client, p.id.as_str()));
         let mut portfolios = found_by_id(futures::stream::iter(found), &bar).await?;
         read_members(client, file, &mut portfolios, &bar).await?;
+        let places = file.items().iter().flat_map(|item| &item.portfolios);
+        let places: BTreeSet<_> = places.map(PortfolioId::as_str).collect();
+        let found = places.into_iter().map(|id| place(client, id));
+        let places = found_by_id(futures::stream::iter(found), &bar).await?;
         let found = file.items().iter().filter(|_| organizations.contains_key(ours));
         let found = found.map(|entry| item(client, ours, entry));
         let items = found_by_id(futures::stream::iter(found), &bar).await?;
@@ -142,6 +144,7 @@ impl Present {
             service_accounts,
             groups,
             portfolios,
+            places,
             items,
             asks,
         })
@@ -257,6 +260,14 @@ async fn portfolio(
         members: HashMap::new(),
     };
     Ok(Some((id.to_owned(), found)))
+}
+
+/// Whose the portfolio is.
+async fn place(client: &Client, id: &str) -> Result<Option<(String, String)>, CallError> {
+    let answer = client.get_portfolio(v1::GetPortfolioRequest { portfolio: id.to_owned() }).await;
+    let found = unless(ErrorReason::PortfolioNotFound, answer)?;
+    let found = found.and_then(|answer| answer.portfolio);
+    Ok(found.map(|found| (id.to_owned(), found.organization)))
 }
 
 async fn item(

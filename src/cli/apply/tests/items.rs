@@ -143,6 +143,13 @@ fn whoever_and_whatever_items_name_must_be_known() {
     let (place, text) = ("`items[0].portfolios[0]`: ", "is neither in the file nor in the");
     let told = conflict(&with_items(&[("[zeus, apollo]", "[hera, apollo]")]), &Present::default());
     assert!(told.starts_with(&format!("{place}`hera` {text}")), "{told}");
+    // On the server is known too, if it is of the organization.
+    let elsewhere = with_items(&[("[zeus, apollo]", "[hera, apollo]")]);
+    for (organization, conflicts) in [("acme", 0), ("other", 1)] {
+        let places = HashMap::from([("hera".to_owned(), organization.to_owned())]);
+        let plan = plan(&elsewhere, &Present { places, ..Present::default() }, NOW);
+        assert_eq!(plan.conflicts.len(), conflicts, "{:?}", plan.conflicts);
+    }
     for (old, new, told) in [
         ("author: user:bob", "author: user:zoe", "`items[0].author`: `user:zoe` is neither in"),
         (
