@@ -42,8 +42,8 @@ Examples:
 
 The file has what decides: roles that are not just the preset's, people with their status, site role
 and affiliations, groups, service accounts, portfolios and their parents, items, grants that are in
-force or scheduled, and the ceilings of functions. It has no history: nothing that has ended, and nothing
-that a link suspends.";
+force or scheduled, and the ceilings of functions. It has no history: nothing that has ended, and
+nothing that a link suspends.";
 
 /// Reads everything, writes it as YAML, or JSON.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {

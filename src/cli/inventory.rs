@@ -92,8 +92,8 @@ impl Inventory {
         })
     }
 
-    /// The users at home elsewhere, or nowhere, who are in a group, hold a grant, made or own an item
-    /// or have a function here.
+    /// The users at home elsewhere, or nowhere, who are in a group, hold a grant, made or own an
+    /// item or have a function here.
     pub fn outsiders(&self) -> BTreeSet<String> {
         let home: BTreeSet<&str> = self.users.iter().map(|user| user.id.as_str()).collect();
         let members = self.groups.iter().flat_map(|held| &held.members);

@@ -173,8 +173,8 @@ fn stays_archived(entry: &Item, found: &v1::Item) -> bool {
 }
 
 fn archived(entry: &Item) -> String {
-    let text = "is archived, so nothing else of it can be changed; write `archived: false`, or what \
-                is there";
+    let text = "is archived, so nothing else of it can be changed; write `archived: false`, or \
+                what is there";
     format!("item `{}` {text}", entry.key())
 }
 

@@ -80,10 +80,9 @@ fn what_differs_on_items_is_told_with_old_and_new() {
         ("    owner: ann\n    independent", "    owner: bob\n    independent"),
         ("visibility: restricted", "visibility: private"),
         (
-            "role: contributor, expire_time: 2030-01-01T00:00:00Z}\n      - {subject: 'group:outer', \
-          role: viewer}\n  - {type",
-            "role: viewer}\n      - {subject: 'user:ann', role: manager}\n  \
-          - {type",
+            "role: contributor, expire_time: 2030-01-01T00:00:00Z}\n      - {subject: \
+             'group:outer', role: viewer}\n  - {type",
+            "role: viewer}\n      - {subject: 'user:ann', role: manager}\n  - {type",
         ),
         ("The moon", "Moon"),
         ("archived: true", "archived: false"),
