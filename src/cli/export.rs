@@ -41,9 +41,9 @@ Examples:
   portcullis apply acme.yaml               # here or on another server
 
 The file has what decides: roles that are not just the preset's, people with their status, site role
-and affiliations, groups, service accounts, portfolios and their parents, grants that are in force
-or scheduled, and the ceilings of functions. It has no history: nothing that has ended, and nothing
-that a link suspends.";
+and affiliations, groups, service accounts, portfolios and their parents, items, grants that are in
+force or scheduled, and the ceilings of functions. It has no history: nothing that has ended, and
+nothing that a link suspends.";
 
 /// Reads everything, writes it as YAML, or JSON.
 pub(crate) async fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -145,6 +145,8 @@ fn file(inventory: &Inventory, people: &[v1::GetUserResponse]) -> Result<File, S
     let accounts = inventory.service_accounts.iter().map(service_account);
     let groups = inventory.groups.iter().map(group);
     let portfolios = inventory.portfolios.iter().map(portfolio);
+    let items = inventory.items.iter().map(|found| item(found, inventory, &users));
+    let items = items.collect::<Result<Vec<_>, _>>()?;
     let ceilings = inventory.function_ceilings.iter().map(function_ceiling);
     Ok(File {
         _source: None,
@@ -154,6 +156,7 @@ fn file(inventory: &Inventory, people: &[v1::GetUserResponse]) -> Result<File, S
         groups: Some(groups.collect::<Result<_, _>>()?),
         roles: Some(roles(organization, &inventory.roles)?).filter(|roles| !roles.is_empty()),
         portfolios: Some(portfolios.collect::<Result<_, _>>()?),
+        items: Some(items),
         function_ceilings: Some(ceilings.collect::<Result<_, _>>()?),
     })
 }
@@ -281,9 +284,50 @@ fn portfolio(held: &HeldPortfolio) -> Result<file::Portfolio, String> {
         visibility,
         organization_access_role: role,
         owner: optional(&portfolio.owner)?,
-        parent: optional(&portfolio.parent)?,
+        // What is at the top, and what nobody says, is left out.
+        parent: optional(&portfolio.parent)?.map(file::Parent::Below),
         linked: portfolio.linked.then_some(true),
         grants,
+    })
+}
+
+fn item(
+    found: &v1::Item,
+    inventory: &Inventory,
+    users: &[file::User],
+) -> Result<file::Item, String> {
+    let mut grants = Vec::new();
+    for grant in &found.grants {
+        let Some(subject) = grant.subject.as_ref().and_then(text::subject_of) else { continue };
+        grants.push(file::Grant {
+            subject,
+            role: id(&grant.role)?,
+            start_time: grant.start_time.as_ref().map(text::time_of),
+            expire_time: grant.expire_time.as_ref().map(text::time_of),
+        });
+    }
+    // The client named them; an account need not have been there.
+    let known = |author: &Subject| match author {
+        Subject::User(id) => users.iter().any(|user| user.id == *id),
+        _ => inventory.service_accounts.iter().any(|account| account.id == author.id()),
+    };
+    let author = found.author.as_ref().and_then(text::subject_of).filter(known);
+    let own = found.independent;
+    let visibility = own.then(|| visibility(found.visibility)).transpose()?;
+    let role = own.then(|| id(&found.organization_access_role)).transpose()?;
+    let portfolios = found.portfolios.iter().map(|portfolio| id(portfolio));
+    Ok(file::Item {
+        item_type: id(&found.r#type)?,
+        id: id(&found.id)?,
+        display_name: Some(found.display_name.clone()).filter(|text| !text.is_empty()),
+        portfolios: portfolios.collect::<Result<_, _>>()?,
+        author,
+        owner: optional(&found.owner)?,
+        independent: own,
+        visibility,
+        organization_access_role: role,
+        grants,
+        archived: found.archived.then_some(true),
     })
 }
 

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{output, text};
-use crate::domain::Subject;
+use crate::clock::Clock;
+use crate::domain::{Subject, Timestamp};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
 
@@ -27,6 +28,8 @@ pub(crate) struct Inventory {
     pub groups: Vec<HeldGroup>,
     pub portfolios: Vec<HeldPortfolio>,
     pub function_ceilings: Vec<v1::FunctionCeiling>,
+    /// By type, then by id; of their grants those that are in force or scheduled.
+    pub items: Vec<v1::Item>,
 }
 
 /// A group and its direct members, sorted.
@@ -68,6 +71,7 @@ impl Inventory {
             .map_ok(|(group, members)| HeldGroup { group, members })
             .try_collect()
             .await?;
+        let items = items(client, &portfolios).await?;
         let calls = portfolios.into_iter().map(|found| portfolio(client, found));
         let portfolios = futures::stream::iter(calls).buffered(CONCURRENCY);
         let portfolios = portfolios.inspect(|_| bar.inc(1)).try_collect().await?;
@@ -84,22 +88,30 @@ impl Inventory {
             groups,
             portfolios,
             function_ceilings,
+            items,
         })
     }
 
-    /// The users at home elsewhere, or nowhere, who are in a group, hold a grant or have a function
-    /// here.
+    /// The users at home elsewhere, or nowhere, who are in a group, hold a grant, made or own an
+    /// item or have a function here.
     pub fn outsiders(&self) -> BTreeSet<String> {
         let home: BTreeSet<&str> = self.users.iter().map(|user| user.id.as_str()).collect();
         let members = self.groups.iter().flat_map(|held| &held.members);
         let holders = self.portfolios.iter().flat_map(|held| held.members.keys());
-        let users = members.chain(holders).filter_map(|subject| match subject {
+        let on_items = self.items.iter().flat_map(|item| {
+            let grants = item.grants.iter().filter_map(|grant| grant.subject.as_ref());
+            item.author.iter().chain(grants).filter_map(text::subject_of)
+        });
+        let subjects = members.chain(holders).cloned().chain(on_items);
+        let users = subjects.filter_map(|subject| match subject {
             Subject::User(id) if !home.contains(id.as_str()) => Some(id.to_string()),
             _ => None,
         });
+        let owners = self.items.iter().map(|item| &item.owner).filter(|owner| !owner.is_empty());
+        let owners = owners.filter(|owner| !home.contains(owner.as_str())).cloned();
         let affiliated = self.affiliations.iter().map(|affiliation| &affiliation.user);
         let affiliated = affiliated.filter(|user| !home.contains(user.as_str())).cloned();
-        users.chain(affiliated).collect()
+        users.chain(owners).chain(affiliated).collect()
     }
 }
 
@@ -245,6 +257,36 @@ async fn portfolios(client: &Client, organization: &str) -> Result<Vec<v1::Portf
     })
     .await?;
     Ok(summaries.into_iter().filter_map(|summary| summary.portfolio).collect())
+}
+
+/// The items that the portfolios show, each once.
+async fn items(client: &Client, portfolios: &[v1::Portfolio]) -> Result<Vec<v1::Item>, CallError> {
+    let shown = portfolios.iter().map(|portfolio| {
+        pages(async |page_token| {
+            let portfolio = portfolio.id.clone();
+            let r#type = String::new();
+            let request =
+                v1::ListItemsRequest { portfolio, r#type, page_size: PAGE_SIZE, page_token };
+            let answer = client.list_items(request).await?;
+            Ok((answer.items, answer.next_page_token))
+        })
+    });
+    let shown: Vec<Vec<v1::Item>> =
+        futures::stream::iter(shown).buffered(CONCURRENCY).try_collect().await?;
+    let now = Clock::system().read().wall;
+    let named = |item: v1::Item| ((item.r#type.clone(), item.id.clone()), in_force(item, now));
+    let items: BTreeMap<_, _> = shown.into_iter().flatten().map(named).collect();
+    Ok(items.into_values().collect())
+}
+
+/// The item without the grants that have ended, and without the starts that have passed.
+pub(crate) fn in_force(mut item: v1::Item, now: Timestamp) -> v1::Item {
+    let passed = |instant: &prost_types::Timestamp| text::time_of(instant) <= now;
+    item.grants.retain(|grant| !grant.expire_time.as_ref().is_some_and(passed));
+    for grant in &mut item.grants {
+        grant.start_time = grant.start_time.filter(|start| !passed(start));
+    }
+    item
 }
 
 async fn portfolio(client: &Client, found: v1::Portfolio) -> Result<HeldPortfolio, CallError> {

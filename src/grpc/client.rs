@@ -21,6 +21,7 @@ use crate::proto::v1;
 use crate::proto::v1::access_settings_service_client::AccessSettingsServiceClient;
 use crate::proto::v1::directory_service_client::DirectoryServiceClient;
 use crate::proto::v1::event_service_client::EventServiceClient;
+use crate::proto::v1::item_service_client::ItemServiceClient;
 use crate::proto::v1::membership_service_client::MembershipServiceClient;
 use crate::proto::v1::policy_service_client::PolicyServiceClient;
 use crate::proto::v1::portfolio_service_client::PortfolioServiceClient;
@@ -277,6 +278,11 @@ calls! {
     RoleServiceClient: create_role(CreateRoleRequest) -> CreateRoleResponse;
     RoleServiceClient: update_role(UpdateRoleRequest) -> UpdateRoleResponse;
     RoleServiceClient: delete_role(DeleteRoleRequest) -> DeleteRoleResponse;
+    ItemServiceClient: register_item(RegisterItemRequest) -> RegisterItemResponse;
+    ItemServiceClient: get_item(GetItemRequest) -> GetItemResponse;
+    ItemServiceClient: list_items(ListItemsRequest) -> ListItemsResponse;
+    ItemServiceClient: update_item(UpdateItemRequest) -> UpdateItemResponse;
+    ItemServiceClient: delete_item(DeleteItemRequest) -> DeleteItemResponse;
     EventServiceClient: list_audit_events(ListAuditEventsRequest) -> ListAuditEventsResponse;
 }
 

@@ -50,6 +50,15 @@ fn generated() -> String {
            role: viewer}]}\n  \
            - {id: a-link, owner: u2, parent: below, linked: true}\n  \
            - {id: a-chain, owner: u3, parent: a-link, linked: true}\n";
+    let items = "items:\n  \
+         - {type: board, id: b1, display_name: One, portfolios: [p0, p2], author: \
+         'service_account:s0', owner: u2, independent: true, visibility: open, \
+         organization_access_role: scribe, grants: [{subject: 'user:stranger', role: viewer}, \
+         {subject: 'user:u21', role: viewer}, {subject: 'user:u21', role: scribe, start_time: \
+         2039-01-01T00:00:00Z}, {subject: 'group:g3', role: contributor, expire_time: \
+         2040-01-01T00:00:00Z}]}\n  \
+         - {type: board, id: b2, portfolios: [a-link]}\n  \
+         - {type: goal, id: b1, portfolios: [p1], owner: u1, independent: true, archived: true}\n";
     format!(
         "organization: {{id: big, display_name: Big, domains: [big.example], administrators: \
          [u0, u1], preset: board_planning, outsider_site_role: guest, partner_organizations: \
@@ -57,9 +66,10 @@ fn generated() -> String {
          - {{key: scribe, description: Writes., permissions: {{portfolio.view: any, \
          initiative.edit: own, epic.link: any}}}}\n  \
          - {{key: viewer, display_name: Reader}}\nusers:\n{users}  - {{id: visitor, email: \
-         visitor@far.example, affiliations: [assessor]}}\nservice_accounts:\n  \
+         visitor@far.example, affiliations: [assessor]}}\n  - {{id: stranger, email: \
+         stranger@far.example}}\nservice_accounts:\n  \
          - {{id: s0}}\n  - {{id: s1, status: deactivated}}\ngroups:\n{groups}portfolios:\n\
-         {portfolios}function_ceilings:\n  - {{function: tutor, role: viewer}}\n  \
+         {portfolios}{items}function_ceilings:\n  - {{function: tutor, role: viewer}}\n  \
          - {{function: tutor, portfolio_type: plan, role: scribe}}\n"
     )
 }
@@ -88,10 +98,34 @@ fn decisions(server: &Serving, subjects: &[&str], portfolios: &[&str]) -> String
     lines
 }
 
+/// The same about items: each with the portfolio through which it is reached.
+fn decisions_on_items(server: &Serving, subjects: &[&str], items: &[(&str, &str)]) -> String {
+    let mut lines = String::new();
+    for (subject, (item, portfolio)) in
+        subjects.iter().flat_map(|subject| items.iter().map(move |item| (subject, item)))
+    {
+        for permission in ["portfolio.view", "initiative.edit"] {
+            let (status, _, error) =
+                server.run(&["check", subject, permission, portfolio, "--item", item]);
+            assert_eq!(error, "");
+            let line = serde_json::json!({ "subject": subject, "permission": permission,
+                "portfolio": portfolio, "item": item, "allowed": status == 0 });
+            lines.push_str(&format!("{line}\n"));
+        }
+    }
+    lines
+}
+
 /// Exports, applies the export to an empty server, and compares export and decisions.
-async fn survives(first: &Serving, organization: &str, subjects: &[&str], portfolios: &[&str]) {
+async fn survives(
+    first: &Serving,
+    organization: &str,
+    (subjects, portfolios): (&[&str], &[&str]),
+    items: &[(&str, &str)],
+) {
     let exported = export(first, organization);
-    let expected = decisions(first, subjects, portfolios);
+    let mut expected = decisions(first, subjects, portfolios);
+    expected.push_str(&decisions_on_items(first, subjects, items));
     assert!(expected.contains("\"allowed\":true") && expected.contains("\"allowed\":false"));
     let (_folder, path) = file("export.yaml", exported.as_bytes());
     let path = path.to_str().unwrap();
@@ -124,7 +158,13 @@ async fn the_demo_survives_export_and_apply() {
         "service_account:map-publisher",
     ];
     let portfolios = ["trail-atlas", "idea-box", "winter-edition", "hiring", "acquisition"];
-    survives(&server, "northwind-maps", &subjects, &portfolios).await;
+    survives(&server, "northwind-maps", (&subjects, &portfolios), &[]).await;
+    let subjects = ["user:quentin", "user:rosa", "user:sven", "user:tilda", "group:press-office"];
+    let items = [("board:fees", "season"), ("board:stage-design", "premiere")];
+    survives(&server, "juniper-theatre", (&subjects, &["season", "premiere"]), &items).await;
+    let subjects = ["user:jonas", "user:leila", "service_account:lift-telemetry"];
+    let items = [("goal:half-the-noise", "quiet-motors")];
+    survives(&server, "lumen-lifts", (&subjects, &["motors", "quiet-motors"]), &items).await;
 }
 
 #[tokio::test]
@@ -145,7 +185,8 @@ async fn an_organization_with_everything_survives_export_and_apply() {
         "service_account:s1",
     ];
     let portfolios = ["p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "below", "a-link", "a-chain"];
-    survives(&server, "big", &subjects, &portfolios).await;
+    let items = [("board:b1", "p0"), ("board:b1", "p2"), ("board:b2", "a-link"), ("goal:b1", "p1")];
+    survives(&server, "big", (&subjects, &portfolios), &items).await;
 }
 
 #[tokio::test]
@@ -201,6 +242,90 @@ async fn inh_1_inh_6_a_file_links_unlinks_and_moves() {
     let (status, out, _, again) = apply(&linked, &[]);
     assert_eq!((status, again.as_str()), (0, "nothing to change"), "{out}");
     assert!(out.contains("~ portfolio child: linked\n"), "{out}");
+    // To the top, with a copy.
+    let top = format!("{space}  - {{id: child, owner: ann, parent: null}}\n");
+    let (status, out, error, again) = apply(&top, &[]);
+    assert_eq!((status, error.as_str(), again.as_str()), (0, "", "nothing to change"), "{out}");
+    assert!(out.contains("~ portfolio child: parent space -> none\n"), "{out}");
+    assert!(may() && !export(&server, "acme").contains("parent:"));
+    let refused = format!("{space}  - {{id: child, owner: ann, parent: null, linked: true}}\n");
+    let (status, _, error, _) = apply(&refused, &[]);
+    assert!(status == 2 && error.contains("`portfolios[2].linked`: needs a `parent`"), "{error}");
+}
+
+#[tokio::test]
+async fn acc_5_a_file_registers_changes_and_takes_away_items() {
+    let database = database().await;
+    let server = Serving::start(&database.url, &[]);
+    let apply = |rest: &str, arguments: &[&str]| {
+        let content = format!(
+            "organization: {{id: acme, domains: [acme.example]}}\nusers:\n  \
+             - {{id: ann, email: ann@acme.example, home_organization: acme}}\n  \
+             - {{id: ben, email: ben@acme.example, home_organization: acme}}\n\
+             portfolios:\n  - {{id: space, owner: ann, visibility: open}}\n{rest}"
+        );
+        let (_folder, path) = file("items.yaml", content.as_bytes());
+        let all = [&["apply", path.to_str().unwrap()], arguments].concat();
+        let (status, out, error) = server.run(&all);
+        let (_, again, _) = server.run(&all);
+        (status, out, error, again)
+    };
+    let done = "nothing to change\n";
+    let sky = |keys: &str| format!("  - {{type: board, id: sky, independent: true, {keys}}}\n");
+    let may = |permission| {
+        server.run(&["check", "user:ben", permission, "space", "--item", "board:sky"]).0 == 0
+    };
+    let viewed = sky("portfolios: [space], owner: ann, grants: [{subject: 'user:ben', role: \
+                      viewer}]");
+    let (status, out, error, again) = apply(&format!("items:\n{viewed}"), &[]);
+    assert_eq!((status, error.as_str(), again.as_str()), (0, "", done), "{out}");
+    assert!(out.contains("+ item board:sky on space, independent, private, owner ann\n"), "{out}");
+    assert!(out.contains("+ item board:sky: user:ben as viewer\n6 changes made\n"), "{out}");
+    assert!(may("portfolio.view") && !may("initiative.edit"));
+
+    // What is refused before anything is done: the portfolio that is new is not there either.
+    let before = export(&server, "acme");
+    let unknown = sky("portfolios: [space, moon], owner: ann");
+    let unknown = format!("  - {{id: new, owner: ann}}\nitems:\n{unknown}");
+    let (status, _, error, _) = apply(&unknown, &[]);
+    assert!(
+        status == 2 && error.contains("`items[0].portfolios[1]`: `moon` is neither"),
+        "{error}"
+    );
+    assert_eq!(export(&server, "acme"), before);
+
+    // On a portfolio that is new, another's, more for one, nothing for others, and archived: all
+    // of it at once.
+    let changed = sky("portfolios: [new, space], owner: ben, display_name: Sky, archived: true, \
+                       visibility: open, grants: [{subject: 'user:ann', role: contributor}]");
+    let changed = format!("  - {{id: new, owner: ann}}\nitems:\n{changed}");
+    let (status, out, error, again) = apply(&changed, &["--prune", "--yes"]);
+    assert_eq!((status, error.as_str(), again.as_str()), (0, "", done), "{out}");
+    for line in [
+        "~ item board:sky: display name none -> Sky, portfolios space -> new space, \
+         owner ann -> ben, visibility private -> open, archived off -> on",
+        "+ item board:sky: user:ann as contributor",
+        "- item board:sky: user:ben as viewer",
+    ] {
+        assert!(out.lines().any(|told| told == line), "{line}\n{out}");
+    }
+    assert!(may("portfolio.view") && !may("initiative.edit"), "it is archived");
+    let (status, _, error, _) = apply(&changed.replace("Sky", "Skies"), &[]);
+    assert!(status == 2 && error.contains("item `board:sky` is archived"), "{error}");
+    let restored = changed.replace("Sky", "Skies").replace("archived: true", "archived: false");
+    let (status, out, error, again) = apply(&restored, &[]);
+    assert_eq!((status, error.as_str(), again.as_str()), (0, "", done), "{out}");
+    assert!(may("initiative.edit"), "the owner is manager");
+
+    // Items go before the portfolios that show them; a list that is left out is left alone.
+    assert_eq!(apply("", &[]).1, done);
+    let (status, out, error, again) = apply("items: []\n", &["--prune", "--yes"]);
+    assert_eq!((status, error.as_str(), again.as_str()), (0, "", done), "{out}");
+    let gone = "- item board:sky, for good\n- portfolio new, for good\n";
+    assert!(out.contains(gone), "{out}");
+    let (status, out, error, _) = apply(&format!("items:\n{viewed}"), &[]);
+    assert!(status == 2 && error.contains("+ item board:sky: user:ben as viewer: "), "{out}");
+    assert!(error.contains("ID_TAKEN") && out.contains("0 changes made"), "{error}{out}");
 }
 
 #[tokio::test]

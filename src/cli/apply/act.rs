@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::change::{Change, Terms, visibility_text};
 use super::differences::Differences;
-use super::links;
+use super::{items, links};
 use crate::cli::text;
 use crate::domain::Subject;
 use crate::grpc::client::{CallError, Client, reason_name};
@@ -37,7 +37,9 @@ pub(super) async fn act(
 ) -> Result<Acted, CallError> {
     let mut acted = Acted::default();
     for joined in changes.chunk_by(Change::joins) {
-        for batch in joined.chunks(BATCH) {
+        // An item is one call, whatever it has.
+        let most = joined.first().and_then(Change::item).map_or(BATCH, |_| joined.len());
+        for batch in joined.chunks(most) {
             match make(client, batch).await {
                 Ok(Acted { refused, waiting }) => {
                     acted.refused.extend(refused);
@@ -99,6 +101,10 @@ async fn make(client: &Client, batch: &[Change]) -> Result<Acted, CallError> {
         Change::CreateRole(_) | Change::UpdateRole(..) | Change::DeleteRole { .. } => {
             on_role(client, first).await?;
         }
+        Change::RegisterItem(_)
+        | Change::UpdateItem(..)
+        | Change::SetItemGrants { .. }
+        | Change::DeleteItem(_) => items::act(client, batch).await?,
         Change::AddAffiliation(_)
         | Change::RemoveAffiliation(_)
         | Change::SetFunctionCeiling { .. }
@@ -410,7 +416,7 @@ fn organization_mask(was: &Differences) -> prost_types::FieldMask {
 }
 
 /// The paths of the fields that differ.
-fn mask(was: &Differences, fields: &[(&str, &str)]) -> prost_types::FieldMask {
+pub(super) fn mask(was: &Differences, fields: &[(&str, &str)]) -> prost_types::FieldMask {
     let changed = fields.iter().filter(|(name, _)| was.has(name));
     prost_types::FieldMask { paths: changed.map(|(_, path)| (*path).to_owned()).collect() }
 }
@@ -433,6 +439,6 @@ fn update_request(
     }
 }
 
-fn request_id() -> String {
+pub(super) fn request_id() -> String {
     Uuid::now_v7().to_string()
 }

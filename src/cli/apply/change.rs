@@ -3,7 +3,7 @@
 use super::differences::Differences;
 use crate::domain::permission::NEVER_BY_OPENNESS;
 use crate::domain::role::MANAGER;
-use crate::domain::{Subject, Timestamp};
+use crate::domain::{ItemKey, Subject, Timestamp};
 use crate::proto::v1;
 
 /// One difference between a file and the server.
@@ -66,6 +66,7 @@ pub(super) enum Change {
     },
     MovePortfolio {
         portfolio: String,
+        /// Empty: to the top.
         parent: String,
         /// Whether it is linked there.
         link: bool,
@@ -92,6 +93,18 @@ pub(super) enum Change {
         roles: String,
         etag: String,
     },
+    /// Without its grants.
+    RegisterItem(v1::Item),
+    UpdateItem(v1::Item, Differences),
+    /// All that a subject holds on an item.
+    SetItemGrants {
+        organization: String,
+        item: ItemKey,
+        subject: Subject,
+        was: Vec<Terms>,
+        terms: Vec<Terms>,
+    },
+    DeleteItem(v1::Item),
     SetFunctionCeiling {
         ceiling: v1::FunctionCeiling,
         /// The role before, if there was one.
@@ -134,6 +147,7 @@ pub(super) enum Kind {
     Portfolio,
     AccessSettings,
     Grant,
+    Item,
     FunctionCeiling,
 }
 
@@ -161,9 +175,11 @@ impl Change {
             Self::LinkSettings(_) | Self::UnlinkSettings(_) | Self::UpdateSettings(..) => {
                 Kind::AccessSettings
             }
-            Self::AddMember { .. } | Self::UpdateMember { .. } | Self::RemoveMember { .. } => {
-                Kind::Grant
-            }
+            Self::AddMember { .. }
+            | Self::UpdateMember { .. }
+            | Self::RemoveMember { .. }
+            | Self::SetItemGrants { .. } => Kind::Grant,
+            Self::RegisterItem(_) | Self::UpdateItem(..) | Self::DeleteItem(_) => Kind::Item,
             Self::SetFunctionCeiling { .. } | Self::DeleteFunctionCeiling(_) => {
                 Kind::FunctionCeiling
             }
@@ -181,8 +197,11 @@ impl Change {
             | Self::AddGroupMember { .. }
             | Self::CreatePortfolio { .. }
             | Self::AddMember { .. }
+            | Self::RegisterItem(_)
             | Self::SetFunctionCeiling { was: None, .. } => Action::Add,
             Self::SetAdministrators { action, .. } => *action,
+            Self::SetItemGrants { was, .. } if was.is_empty() => Action::Add,
+            Self::SetItemGrants { terms, .. } if terms.is_empty() => Action::Remove,
             Self::DeactivateUser { pruned: true, .. }
             | Self::DeactivateServiceAccount { pruned: true, .. }
             | Self::RemoveAffiliation(_)
@@ -191,6 +210,7 @@ impl Change {
             | Self::DeletePortfolio { .. }
             | Self::DeleteRole { .. }
             | Self::RemoveMember { .. }
+            | Self::DeleteItem(_)
             | Self::DeleteFunctionCeiling(_) => Action::Remove,
             Self::UpdateOrganization(..)
             | Self::UpdateRole(..)
@@ -207,6 +227,8 @@ impl Change {
             | Self::UnlinkSettings(_)
             | Self::UpdateSettings(..)
             | Self::UpdateMember { .. }
+            | Self::UpdateItem(..)
+            | Self::SetItemGrants { .. }
             | Self::SetFunctionCeiling { was: Some(_), .. } => Action::Change,
         }
     }
@@ -218,6 +240,8 @@ impl Change {
     ///   gives when it gives them no more (ROL-7); they go when nothing uses them (ROL-6);
     /// - groups leave groups before others enter, for the way back would be a cycle (DIR-4);
     /// - managers come before others stop being one (MEM-6);
+    /// - items change while what is to give more than openness may still gives less (ROL-7), and
+    ///   before the portfolios go that showed them (VIS-9);
     /// - settings are linked once those are there that they are linked to (INH-5);
     /// - those who are to be deactivated get their grants first (MEM-2).
     pub fn rank(&self) -> u8 {
@@ -240,22 +264,33 @@ impl Change {
             Self::MovePortfolio { .. } => 15,
             Self::UnlinkSettings(_) => 16,
             Self::UpdateSettings(..) => 17,
-            Self::UpdateRole(..) => 18,
-            Self::AddMember { .. } => 19,
-            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 20,
-            Self::UpdateMember { .. } => 21,
-            Self::RemoveMember { .. } => 22,
-            Self::LinkSettings(_) => 23,
-            Self::RemoveGroupMember { .. } => 24,
-            Self::DeleteGroup(_) => 25,
-            Self::DeletePortfolio { .. } => 26,
-            Self::DeleteFunctionCeiling(_) => 27,
-            Self::DeleteRole { .. } => 28,
+            Self::RegisterItem(_) | Self::UpdateItem(..) | Self::SetItemGrants { .. } => 18,
+            Self::UpdateRole(..) => 19,
+            Self::AddMember { .. } => 20,
+            Self::UpdateMember { terms, .. } if terms.is_manager_for_good() => 21,
+            Self::UpdateMember { .. } => 22,
+            Self::RemoveMember { .. } => 23,
+            Self::LinkSettings(_) => 24,
+            Self::DeleteItem(_) => 25,
+            Self::RemoveGroupMember { .. } => 26,
+            Self::DeleteGroup(_) => 27,
+            Self::DeletePortfolio { .. } => 28,
+            Self::DeleteFunctionCeiling(_) => 29,
+            Self::DeleteRole { .. } => 30,
             // One has a limited number of them: the old ones make room for the new.
-            Self::RemoveAffiliation(_) => 29,
-            Self::AddAffiliation(_) => 30,
-            Self::DeactivateServiceAccount { .. } => 31,
-            Self::DeactivateUser { .. } => 32,
+            Self::RemoveAffiliation(_) => 31,
+            Self::AddAffiliation(_) => 32,
+            Self::DeactivateServiceAccount { .. } => 33,
+            Self::DeactivateUser { .. } => 34,
+        }
+    }
+
+    /// The type and the id of the item that it registers or changes.
+    pub fn item(&self) -> Option<(&str, &str)> {
+        match self {
+            Self::RegisterItem(item) | Self::UpdateItem(item, _) => Some((&item.r#type, &item.id)),
+            Self::SetItemGrants { item, .. } => Some((item.item_type.as_str(), item.id.as_str())),
+            _ => None,
         }
     }
 
@@ -281,7 +316,7 @@ impl Change {
                 Self::AddMember { portfolio, terms, .. },
                 Self::AddMember { portfolio: other, terms: others, .. },
             ) => portfolio == other && terms == others,
-            _ => false,
+            _ => self.item().is_some() && self.item() == other.item(),
         }
     }
 }
@@ -319,7 +354,7 @@ impl Action {
 }
 
 impl Kind {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Organization,
         Self::Role,
         Self::User,
@@ -332,6 +367,7 @@ impl Kind {
         Self::Portfolio,
         Self::AccessSettings,
         Self::Grant,
+        Self::Item,
         Self::FunctionCeiling,
     ];
 
@@ -350,6 +386,7 @@ impl Kind {
             Self::Portfolio => "portfolios",
             Self::AccessSettings => "access settings",
             Self::Grant => "grants",
+            Self::Item => "items",
             Self::FunctionCeiling => "function ceilings",
         }
     }

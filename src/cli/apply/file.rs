@@ -9,8 +9,8 @@ use crate::domain::access_settings::Visibility;
 use crate::domain::directory::{Email, ExternalsJoin, SiteRole, is_domain};
 use crate::domain::role::{Preset, RoleTable};
 use crate::domain::{
-    FunctionKey, GroupId, OrganizationId, PortfolioId, RoleKey, ServiceAccountId, Subject,
-    Timestamp, UserId,
+    FunctionKey, GroupId, ItemId, ItemKey, ItemType, OrganizationId, PortfolioId, RoleKey,
+    ServiceAccountId, Subject, Timestamp, UserId,
 };
 
 /// What a server is to hold. A key that is left out leaves alone what is there.
@@ -33,6 +33,8 @@ pub(crate) struct File {
     pub roles: Option<Vec<Role>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub portfolios: Option<Vec<Portfolio>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<Vec<Item>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub function_ceilings: Option<Vec<FunctionCeiling>>,
 }
@@ -152,15 +154,23 @@ pub(crate) struct Portfolio {
     #[serde(default, deserialize_with = "text::parsed_option")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub owner: Option<UserId>,
-    /// The portfolio that it is directly below.
-    #[serde(default, deserialize_with = "text::parsed_option")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub parent: Option<PortfolioId>,
+    /// Where it lies.
+    #[serde(default, deserialize_with = "parent", skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
     /// Whether its access settings are those of its parent (INH-1): then it has none here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub linked: Option<bool>,
     #[serde(default)]
     pub grants: Vec<Grant>,
+}
+
+/// Where a portfolio lies: `null` is the top.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub(crate) enum Parent {
+    Top,
+    /// Directly below this one.
+    Below(PortfolioId),
 }
 
 #[derive(Debug, Deserialize, Serialize)]
@@ -176,6 +186,41 @@ pub(crate) struct Grant {
     #[serde(default, deserialize_with = "text::instant", serialize_with = "text::write_instant")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expire_time: Option<Timestamp>,
+}
+
+/// What another service owns and portfolios show (ACC-5).
+#[derive(Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Item {
+    #[serde(rename = "type", deserialize_with = "item_type")]
+    pub item_type: ItemType,
+    #[serde(deserialize_with = "text::parsed")]
+    pub id: ItemId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub display_name: Option<String>,
+    /// All that show it; of one that is not independent just one.
+    #[serde(deserialize_with = "text::parsed_list")]
+    pub portfolios: Vec<PortfolioId>,
+    /// Who made it, a user or a service account (ACC-4); never changes.
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub author: Option<Subject>,
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<UserId>,
+    /// Whether it has access settings of its own, which are here; never changes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub independent: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub visibility: Option<Visibility>,
+    #[serde(default, deserialize_with = "text::parsed_option")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub organization_access_role: Option<RoleKey>,
+    /// One may hold several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub grants: Vec<Grant>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub archived: Option<bool>,
 }
 
 /// Which role a function gets on the organization's portfolios of a type (MEM-10).
@@ -217,6 +262,11 @@ impl File {
         self.portfolios.as_deref().unwrap_or_default()
     }
 
+    /// The items that the file lists.
+    pub fn items(&self) -> &[Item] {
+        self.items.as_deref().unwrap_or_default()
+    }
+
     /// The ceilings of functions that the file lists.
     pub fn function_ceilings(&self) -> &[FunctionCeiling] {
         self.function_ceilings.as_deref().unwrap_or_default()
@@ -228,7 +278,7 @@ impl File {
     }
 
     /// Every subject that the file names, with its place: as an administrator, a member of a
-    /// group, an owner or the holder of a grant.
+    /// group, an owner, the author of an item or the holder of a grant.
     pub fn named(&self) -> impl Iterator<Item = (String, Subject)> {
         let administrators = self.administrators().iter().enumerate().map(|(index, user)| {
             (format!("organization.administrators[{index}]"), Subject::User(user.clone()))
@@ -246,7 +296,19 @@ impl File {
             });
             owner.into_iter().chain(grants)
         });
-        administrators.chain(members).chain(portfolios)
+        let items = self.items().iter().enumerate().flat_map(|(index, item)| {
+            let path = format!("items[{index}]");
+            let author =
+                item.author.iter().map(|author| (format!("{path}.author"), author.clone()));
+            let owner = item.owner.iter().cloned().map(Subject::User);
+            let owner = owner.map(|owner| (format!("{path}.owner"), owner));
+            let makers = author.chain(owner).collect::<Vec<_>>();
+            let grants = item.grants.iter().enumerate().map(move |(place, grant)| {
+                (format!("{path}.grants[{place}].subject"), grant.subject.clone())
+            });
+            makers.into_iter().chain(grants)
+        });
+        administrators.chain(members).chain(portfolios).chain(items)
     }
 
     /// Reads and validates a file: JSON if it is named so or begins with `{`, else YAML.
@@ -270,6 +332,39 @@ impl File {
         })?;
         Ok(file)
     }
+}
+
+impl Portfolio {
+    /// The portfolio that the file puts it directly below.
+    pub fn below(&self) -> Option<&PortfolioId> {
+        match &self.parent {
+            Some(Parent::Below(parent)) => Some(parent),
+            Some(Parent::Top) | None => None,
+        }
+    }
+}
+
+impl Item {
+    /// Its name in the organization.
+    pub fn key(&self) -> ItemKey {
+        ItemKey { item_type: self.item_type.clone(), id: self.id.clone() }
+    }
+}
+
+/// Reads a portfolio's id, or that there is none, which is not the same as saying nothing.
+fn parent<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Parent>, D::Error> {
+    text::parsed_option(deserializer).map(|id| Some(id.map_or(Parent::Top, Parent::Below)))
+}
+
+/// Reads a type of items. Its colon would part the two in `board:b1`.
+fn item_type<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ItemType, D::Error> {
+    deserializer.deserialize_str(Text(|text: &str| {
+        let fits = text.len() <= validate::MAX_TYPE && !text.contains(':');
+        text.parse().ok().filter(|_| fits).ok_or_else(|| {
+            let most = validate::MAX_TYPE;
+            format!("`{text}` is no type of an item: 1 to {most} letters, digits and `-_.@~+|`")
+        })
+    }))
 }
 
 fn email<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Email, D::Error> {

@@ -36,17 +36,20 @@ pub(super) fn grants(
         }
     }
     // Those on equal terms go into one call.
-    added.sort_by_key(|grant| terms(grant));
+    added.sort_by_key(|grant| grant.terms());
     plan.changes.extend(added.into_iter().map(|grant| Change::AddMember {
         portfolio: entry.id.to_string(),
         subject: grant.subject.clone(),
-        terms: terms(grant),
+        terms: grant.terms(),
     }));
 }
 
-fn terms(grant: &Grant) -> Terms {
-    let Grant { subject: _, role, start_time, expire_time } = grant;
-    Terms { role: role.to_string(), start: *start_time, expire: *expire_time }
+impl Grant {
+    /// What it says apart from who.
+    pub(super) fn terms(&self) -> Terms {
+        let Self { subject: _, role, start_time, expire_time } = self;
+        Terms { role: role.to_string(), start: *start_time, expire: *expire_time }
+    }
 }
 
 /// Compares one grant of the file with what the subject holds.
@@ -103,7 +106,7 @@ fn update(
     plan.changes.push(Change::UpdateMember {
         portfolio: portfolio.to_owned(),
         subject: subject.clone(),
-        terms: terms(grant),
+        terms: grant.terms(),
         etag: member.etag.clone(),
         was,
     });

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use super::change::Change;
 use super::differences::Differences;
-use super::file::{File, Portfolio};
-use super::plan::{Plan, note};
+use super::file::{File, Parent, Portfolio};
+use super::plan::Plan;
 use super::present::PresentPortfolio;
 use crate::domain::PortfolioId;
 use crate::grpc::client::{CallError, Client};
@@ -13,11 +13,8 @@ use crate::proto::v1;
 
 /// The portfolios of a file, parents first. There is no cycle: the file was validated.
 pub(super) fn parents_first(file: &File) -> Vec<&Portfolio> {
-    let parents: HashMap<&PortfolioId, &PortfolioId> = file
-        .portfolios()
-        .iter()
-        .filter_map(|entry| Some((&entry.id, entry.parent.as_ref()?)))
-        .collect();
+    let parents: HashMap<&PortfolioId, &PortfolioId> =
+        file.portfolios().iter().filter_map(|entry| Some((&entry.id, entry.below()?))).collect();
     let depth = |entry: &&Portfolio| {
         let above = std::iter::successors(Some(&entry.id), |id| parents.get(id).copied());
         above.take(parents.len() + 2).count()
@@ -30,7 +27,7 @@ pub(super) fn parents_first(file: &File) -> Vec<&Portfolio> {
 /// The portfolios of a file that are below themselves, a cycle for each.
 pub(super) fn cycle(portfolios: &[Portfolio]) -> Option<Vec<&PortfolioId>> {
     let parents: HashMap<&PortfolioId, &PortfolioId> =
-        portfolios.iter().filter_map(|entry| Some((&entry.id, entry.parent.as_ref()?))).collect();
+        portfolios.iter().filter_map(|entry| Some((&entry.id, entry.below()?))).collect();
     portfolios.iter().find_map(|entry| {
         let above = std::iter::successors(parents.get(&entry.id).copied(), |id| {
             parents.get(id).copied().filter(|_| **id != entry.id)
@@ -46,12 +43,17 @@ pub(super) fn place(entry: &Portfolio, found: &PresentPortfolio, plan: &mut Plan
     let portfolio = entry.id.to_string();
     let is_linked = found.portfolio.linked;
     let mut was = Differences::default();
-    let parent = entry.parent.as_ref().map(PortfolioId::as_str);
-    note(&mut was, "parent", &found.portfolio.parent, parent);
-    if let Some(parent) = parent.filter(|_| !was.is_empty()) {
-        let (parent, link) = (parent.to_owned(), entry.linked.unwrap_or(is_linked));
+    let parent = match &entry.parent {
+        Some(Parent::Below(parent)) => parent.as_str(),
+        Some(Parent::Top) => "",
+        None => &found.portfolio.parent,
+    };
+    was.note("parent", &found.portfolio.parent, parent);
+    let link = will_be_linked(entry, is_linked);
+    if !was.is_empty() {
+        let parent = parent.to_owned();
         plan.changes.push(Change::MovePortfolio { portfolio, parent, link, was });
-    } else if entry.linked.is_some_and(|linked| linked != is_linked) {
+    } else if link != is_linked {
         plan.changes.push(match is_linked {
             true => Change::UnlinkSettings(portfolio),
             false => Change::LinkSettings(portfolio),
@@ -59,10 +61,15 @@ pub(super) fn place(entry: &Portfolio, found: &PresentPortfolio, plan: &mut Plan
     }
 }
 
+/// Whether the portfolio is linked afterwards. At the top there is nothing to be linked to.
+pub(super) fn will_be_linked(entry: &Portfolio, is_linked: bool) -> bool {
+    entry.parent != Some(Parent::Top) && entry.linked.unwrap_or(is_linked)
+}
+
 /// Whether the portfolio is linked on the server, and stays so: what the file says of its settings
 /// and grants could not be done.
 pub(super) fn stays_linked(entry: &Portfolio, found: Option<&PresentPortfolio>) -> bool {
-    found.is_some_and(|found| found.portfolio.linked) && entry.linked != Some(false)
+    found.is_some_and(|found| found.portfolio.linked && will_be_linked(entry, true))
 }
 
 /// Takes back what was planned from `from` on for a portfolio that stays linked, and says so.

@@ -26,6 +26,7 @@ mod directory;
 pub(super) mod file;
 mod functions;
 mod grants;
+mod items;
 mod links;
 mod plan;
 mod present;
@@ -47,9 +48,9 @@ pub(crate) struct Arguments {
     dry_run: bool,
 
     /// Also take away what the organization has and the file does not: grants, members of groups,
-    /// groups, portfolios (for good), roles of its own, administrators, affiliations and ceilings
-    /// of functions; users and service accounts are deactivated. Lists that the file leaves out are
-    /// left alone
+    /// groups, portfolios and items (for good), roles of its own, administrators, affiliations and
+    /// ceilings of functions; users and service accounts are deactivated. Lists that the file
+    /// leaves out are left alone
     #[arg(long, env = "PORTCULLIS_PRUNE", value_parser = BoolishValueParser::new())]
     prune: bool,
 

@@ -8,6 +8,7 @@ use super::directory;
 use super::file::{File, Portfolio};
 use super::functions;
 use super::grants;
+use super::items;
 use super::links;
 use super::present::{Present, PresentPortfolio};
 use super::roles;
@@ -67,6 +68,7 @@ pub(super) fn diff(file: &File, present: &Present, owner: OwnerIs, now: Timestam
             links::refuse_settings(entry, planned, &mut plan);
         }
     }
+    items::items(file, present, now, &mut plan);
     functions::ceilings(file, present, &mut plan);
     plan.sort();
     plan
@@ -123,7 +125,7 @@ fn new_portfolio(entry: &Portfolio, file: &File, owner: OwnerIs, plan: &mut Plan
             r#type: entry.portfolio_type.clone().unwrap_or_default(),
             owner: entry.owner.as_ref().map(ToString::to_string).unwrap_or_default(),
             visibility: entry.visibility.map(|v| visibility_message(v) as i32),
-            parent: entry.parent.as_ref().map(ToString::to_string).unwrap_or_default(),
+            parent: entry.below().map(ToString::to_string).unwrap_or_default(),
             linked: entry.linked == Some(true),
             id,
             ..v1::Portfolio::default()
@@ -216,9 +218,10 @@ pub(super) fn visibility_message(visibility: Visibility) -> v1::Visibility {
 
 impl Plan {
     /// Brings the changes into the order in which they are to be made. Stable: the file's order
-    /// stays where the rank is the same.
+    /// stays where the rank is the same, but all of an item comes together.
     pub fn sort(&mut self) {
-        self.changes.sort_by_key(Change::rank);
+        let by_item = |a: &Change, b: &Change| a.item().cmp(&b.item());
+        self.changes.sort_by(|a, b| a.rank().cmp(&b.rank()).then_with(|| by_item(a, b)));
     }
 
     /// How many of a kind come about in this way.

@@ -5,10 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use indicatif::ProgressBar;
 
-use super::file::File;
+use super::file::{File, Item};
 use super::validate::is_owner;
 use crate::cli::{inventory, output, text};
-use crate::domain::{OrganizationId, Subject};
+use crate::clock::Clock;
+use crate::domain::{OrganizationId, PortfolioId, Subject};
 use crate::grpc::client::{CallError, Client};
 use crate::proto::v1;
 use crate::proto::v1::ErrorReason;
@@ -34,6 +35,10 @@ pub(super) struct Present {
     pub service_accounts: HashMap<String, v1::ServiceAccount>,
     pub groups: HashMap<String, PresentGroup>,
     pub portfolios: HashMap<String, PresentPortfolio>,
+    /// The portfolios that the file's items name, and whose they are.
+    pub places: HashMap<String, String>,
+    /// By name, such as `board:b1`; of their grants those that have not ended.
+    pub items: HashMap<String, v1::Item>,
     /// Whether what the actor changes of a visibility is asked of the administrators (VIS-7).
     pub asks: bool,
 }
@@ -92,7 +97,8 @@ impl Present {
         let organizations: BTreeSet<_> =
             homes.chain([&file.organization.id]).map(OrganizationId::as_str).collect();
         let grants: usize = file.portfolios().iter().map(|portfolio| portfolio.grants.len()).sum();
-        let steps = named.users.len() + named.groups.len() + file.portfolios().len() + grants;
+        let things = file.portfolios().len() + file.items().len();
+        let steps = named.users.len() + named.groups.len() + things + grants;
         let bar = output::progress("reading", steps);
 
         let found = organizations.into_iter().map(|id| organization(client, id));
@@ -119,6 +125,13 @@ impl Present {
         let found = file.portfolios().iter().map(|p| portfolio(client, p.id.as_str()));
         let mut portfolios = found_by_id(futures::stream::iter(found), &bar).await?;
         read_members(client, file, &mut portfolios, &bar).await?;
+        let places = file.items().iter().flat_map(|item| &item.portfolios);
+        let places: BTreeSet<_> = places.map(PortfolioId::as_str).collect();
+        let found = places.into_iter().map(|id| place(client, id));
+        let places = found_by_id(futures::stream::iter(found), &bar).await?;
+        let found = file.items().iter().filter(|_| organizations.contains_key(ours));
+        let found = found.map(|entry| item(client, ours, entry));
+        let items = found_by_id(futures::stream::iter(found), &bar).await?;
         bar.finish_and_clear();
         let asks = organizations.get(ours).is_some_and(|found| asks(file, found, actor));
         Ok(Self {
@@ -131,6 +144,8 @@ impl Present {
             service_accounts,
             groups,
             portfolios,
+            places,
+            items,
             asks,
         })
     }
@@ -245,6 +260,30 @@ async fn portfolio(
         members: HashMap::new(),
     };
     Ok(Some((id.to_owned(), found)))
+}
+
+/// Whose the portfolio is.
+async fn place(client: &Client, id: &str) -> Result<Option<(String, String)>, CallError> {
+    let answer = client.get_portfolio(v1::GetPortfolioRequest { portfolio: id.to_owned() }).await;
+    let found = unless(ErrorReason::PortfolioNotFound, answer)?;
+    let found = found.and_then(|answer| answer.portfolio);
+    Ok(found.map(|found| (id.to_owned(), found.organization)))
+}
+
+async fn item(
+    client: &Client,
+    organization: &str,
+    entry: &Item,
+) -> Result<Option<(String, v1::Item)>, CallError> {
+    let request = v1::GetItemRequest {
+        organization: organization.to_owned(),
+        r#type: entry.item_type.to_string(),
+        id: entry.id.to_string(),
+    };
+    let answer = unless(ErrorReason::ItemNotFound, client.get_item(request).await)?;
+    let found = answer.and_then(|answer| answer.item);
+    let now = Clock::system().read().wall;
+    Ok(found.map(|found| (entry.key().to_string(), inventory::in_force(found, now))))
 }
 
 async fn read_members(

@@ -1,7 +1,7 @@
 //! What `--prune` takes away: whatever of the organization is on the server and not in the file.
 //! Pure, as `plan`.
 //!
-//! A list that the file does not have at all (`roles`, `users`, `groups`, `portfolios`,
+//! A list that the file does not have at all (`roles`, `users`, `groups`, `portfolios`, `items`,
 //! `service_accounts`, `administrators`, `function_ceilings`, the `affiliations` of a user) is left
 //! alone; an entry says everything about its members or grants. Who is named anywhere in the file
 //! stays, and nobody at home elsewhere is deactivated. Roles that the preset brought stay as they
@@ -14,6 +14,7 @@ use super::directory::set_administrators;
 use super::file::{File, Portfolio};
 use super::functions::{prune_affiliations, prune_ceilings};
 use super::plan::Plan;
+use super::{items, links};
 use crate::cli::inventory::{HeldPortfolio, Inventory};
 use crate::domain::Subject;
 use crate::proto::v1;
@@ -25,6 +26,7 @@ pub(super) fn prune(file: &File, inventory: &Inventory, plan: &mut Plan) {
     roles(file, inventory, plan);
     groups(file, inventory, &kept, plan);
     portfolios(file, inventory, plan);
+    items::prune(file, inventory, plan);
     prune_affiliations(file, inventory, plan);
     prune_ceilings(file, inventory, plan);
     let active = |status: i32| status != v1::UserStatus::Deactivated as i32;
@@ -134,7 +136,7 @@ fn portfolios(file: &File, inventory: &Inventory, plan: &mut Plan) {
             plan.changes.push(Change::DeletePortfolio { portfolio, etag });
             continue;
         };
-        if entry.linked.unwrap_or(is_linked) {
+        if links::will_be_linked(entry, is_linked) {
             // Its members are another's.
             continue;
         }

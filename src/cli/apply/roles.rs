@@ -100,6 +100,17 @@ pub(super) fn references(file: &File, present: &Present, plan: &mut Plan) {
             require(&path, key, file, present, plan);
         }
     }
+    for (index, item) in file.items().iter().enumerate() {
+        let path = format!("items[{index}]");
+        if let Some(key) = &item.organization_access_role {
+            let path = format!("{path}.organization_access_role");
+            openly(&path, key.as_str(), file, present, plan);
+        }
+        for (index, grant) in item.grants.iter().enumerate() {
+            let path = format!("{path}.grants[{index}].role");
+            require(&path, grant.role.as_str(), file, present, plan);
+        }
+    }
     for (index, ceiling) in file.function_ceilings().iter().enumerate() {
         let path = format!("function_ceilings[{index}].role");
         require(&path, ceiling.role.as_str(), file, present, plan);

@@ -120,6 +120,21 @@ fn apply(change: Change, present: &mut Present) {
             let member = v1::Member { grants: vec![grant], ..v1::Member::default() };
             present.portfolios.get_mut(&portfolio).unwrap().members.insert(subject, member);
         }
+        Change::RegisterItem(mut item) | Change::UpdateItem(mut item, _) => {
+            item.portfolios.sort_unstable();
+            present.items.insert(format!("{}:{}", item.r#type, item.id), item);
+        }
+        Change::SetItemGrants { item, subject, terms, .. } => {
+            let subject = Some(text::subject_message(&subject));
+            present.items.get_mut(&item.to_string()).unwrap().grants.extend(terms.into_iter().map(
+                |Terms { role, start, expire }| v1::ItemGrant {
+                    subject: subject.clone(),
+                    role,
+                    start_time: start.map(text::time_message),
+                    expire_time: expire.map(text::time_message),
+                },
+            ));
+        }
         Change::CreateServiceAccount(account) => {
             present.service_accounts.insert(account.id.clone(), account);
         }
@@ -501,5 +516,6 @@ fn the_demo_files_are_such_that_all_can_be_applied_to_one_server() {
     assert_eq!(presets.len(), Preset::ALL.len());
 }
 
+mod items;
 mod pruning;
 mod roles;

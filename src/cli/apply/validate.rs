@@ -5,15 +5,15 @@ use std::fmt::Display;
 use std::hash::Hash;
 
 use super::file::{File, FunctionCeiling, Grant, Group, Portfolio};
-use super::links;
+use super::{items, links};
 use crate::domain::directory::MAX_GROUP_DEPTH;
 use crate::domain::role::MANAGER;
 use crate::domain::{Subject, UserId};
 
 const MAX_NAME: usize = 200;
 const MAX_DESCRIPTION: usize = 1_000;
-/// The longest type of a portfolio, in bytes.
-const MAX_TYPE: usize = 64;
+/// The longest type of a portfolio or of an item, in bytes.
+pub(super) const MAX_TYPE: usize = 64;
 /// More would scroll the first ones away.
 const MOST_TOLD: usize = 20;
 
@@ -39,6 +39,7 @@ pub(super) fn validate(file: &File) -> Result<(), String> {
         self::portfolio(&format!("portfolios[{index}]"), portfolio, &mut problems);
     }
     parents(file.portfolios(), &mut problems);
+    items::validate(file, &mut problems);
     function_ceilings(file, &mut problems);
     problems.told()
 }
@@ -143,9 +144,7 @@ fn portfolio(path: &str, portfolio: &Portfolio, problems: &mut Problems) {
     );
     for (index, grant) in portfolio.grants.iter().enumerate() {
         let path = format!("{path}.grants[{index}]");
-        if grant.start_time.zip(grant.expire_time).is_some_and(|(start, end)| end <= start) {
-            problems.add(&format!("{path}.expire_time"), "must be after `start_time`");
-        }
+        problems.times(&path, grant);
         if is_owner(portfolio, grant) && !is_ownership(grant) {
             let text = "the owner is manager from the beginning and without an end (VIS-1); \
                         leave this grant out";
@@ -163,7 +162,7 @@ fn parents(portfolios: &[Portfolio], problems: &mut Problems) {
     let linked = portfolios.iter().enumerate().filter(|(_, entry)| entry.linked == Some(true));
     for (index, entry) in linked {
         let path = format!("portfolios[{index}]");
-        if entry.parent.is_none() {
+        if entry.below().is_none() {
             problems.add(&format!("{path}.linked"), "needs a `parent` beside it");
         }
         let text = "is that of the parent while `linked` is true; leave it out";
@@ -204,14 +203,14 @@ fn is_ownership(grant: &Grant) -> bool {
     grant.role.as_str() == MANAGER && grant.start_time.is_none() && grant.expire_time.is_none()
 }
 
-struct Problems(Vec<String>);
+pub(super) struct Problems(Vec<String>);
 
 impl Problems {
-    fn add(&mut self, path: &str, text: &str) {
+    pub fn add(&mut self, path: &str, text: &str) {
         self.0.push(format!("`{path}`: {text}"));
     }
 
-    fn name(&mut self, path: &str, least: usize, name: Option<&str>) {
+    pub fn name(&mut self, path: &str, least: usize, name: Option<&str>) {
         let length = name.map_or(least, |name| name.chars().count());
         if length < least || length > MAX_NAME {
             self.add(path, &format!("has {length} characters; {least} to {MAX_NAME} are accepted"));
@@ -221,7 +220,14 @@ impl Problems {
         }
     }
 
-    fn twice<T: Display + Eq + Hash>(
+    /// A grant ends after it starts.
+    pub fn times(&mut self, path: &str, grant: &Grant) {
+        if grant.start_time.zip(grant.expire_time).is_some_and(|(start, end)| end <= start) {
+            self.add(&format!("{path}.expire_time"), "must be after `start_time`");
+        }
+    }
+
+    pub fn twice<T: Display + Eq + Hash>(
         &mut self,
         path: &str,
         field: &str,

@@ -80,6 +80,16 @@ impl Change {
             Self::UpdateMember { portfolio, subject, was, .. } => {
                 write!(f, "portfolio {portfolio}: {subject}: {was}")
             }
+            Self::RegisterItem(item) => registered(item, f),
+            Self::UpdateItem(item, was) => write!(f, "item {}:{}: {was}", item.r#type, item.id),
+            Self::SetItemGrants { item, subject, was, terms, .. } => {
+                write!(f, "item {item}: {subject}")?;
+                match (was.as_slice(), terms.as_slice()) {
+                    ([], terms) | (terms, []) => write!(f, " as {}", several(terms)),
+                    (was, terms) => write!(f, ": {} -> {}", several(was), several(terms)),
+                }
+            }
+            Self::DeleteItem(item) => write!(f, "item {}:{}, for good", item.r#type, item.id),
             Self::SetFunctionCeiling { ceiling, was } => write_ceiling(f, ceiling, was.as_deref()),
             Self::DeleteFunctionCeiling(ceiling) => write_ceiling(f, ceiling, None),
             // The others are told above.
@@ -98,6 +108,25 @@ fn created(portfolio: &v1::Portfolio, f: &mut fmt::Formatter<'_>) -> fmt::Result
         (parent, false) => write!(f, ", below {parent}"),
         (parent, true) => write!(f, ", linked to {parent}"),
     }
+}
+
+fn registered(item: &v1::Item, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "item {}:{} on {}", item.r#type, item.id, item.portfolios.join(" "))?;
+    if item.independent {
+        // What a server makes of none.
+        let visibility = item.visibility.max(v1::Visibility::Private as i32);
+        write!(f, ", independent, {}", visibility_text(visibility))?;
+    }
+    if !item.owner.is_empty() {
+        write!(f, ", owner {}", item.owner)?;
+    }
+    f.write_str(if item.archived { ", archived" } else { "" })
+}
+
+/// What a subject holds on an item.
+fn several(terms: &[Terms]) -> String {
+    let terms: Vec<String> = terms.iter().map(ToString::to_string).collect();
+    terms.join(" and ")
 }
 
 impl fmt::Display for Terms {

@@ -78,6 +78,7 @@ fn more() -> Inventory {
             portfolio_type: "plan".to_owned(),
             role: "viewer".to_owned(),
         }],
+        items: Vec::new(),
     }
 }
 
