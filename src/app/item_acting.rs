@@ -1,6 +1,7 @@
 //! Who may do what to an item (ACC-5), decided on facts read in the transaction that acts.
 
 use super::authorize::Scene;
+use super::item_places::Places;
 use super::{Failure, Transaction};
 use crate::domain::caller::Principal;
 use crate::domain::item::Item;
@@ -103,6 +104,11 @@ impl ItemActing {
             }
         }
         Ok(false)
+    }
+
+    /// The portfolios that show items, as far as the actor may list them.
+    pub fn places(&self) -> Places<'_> {
+        Places::new(&self.item.organization, self.actor.as_ref(), self.scene.at)
     }
 
     fn held_by_actor(&self, at: Timestamp) -> Option<Holdings> {

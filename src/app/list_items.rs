@@ -1,6 +1,7 @@
 use super::asker::instant;
 use super::authorize::{Acting, Scene};
 use super::item_acting::{manages, sees};
+use super::item_places::Places;
 use super::items::SeenItem;
 use super::memory::{Memory, aside};
 use super::{Answer, App, Context, Error, Failure, Listed, Read};
@@ -81,7 +82,15 @@ impl App {
                     break;
                 }
             }
-            Ok(request.page.listed(found, |seen| seen.item.key.clone()))
+            let mut listed = request.page.listed(found, |seen| seen.item.key.clone());
+            let organization = &acting.portfolio.organization;
+            let mut places = Places::new(organization, actor.as_ref(), now);
+            let mut told = Vec::with_capacity(listed.rows.len());
+            for SeenItem { item, manages } in listed.rows {
+                told.push(SeenItem { item: places.told(read, item).await?, manages });
+            }
+            listed.rows = told;
+            Ok(listed)
         })
         .await
     }

@@ -1,5 +1,6 @@
 //! Items through the front door (ACC-4 to ACC-8, VIS-9).
 
+mod leaks;
 mod many;
 
 use portcullis::proto::v1;
