@@ -5,7 +5,7 @@ use super::authorize::permission_missing;
 use crate::domain::caller::Caller;
 use crate::domain::permission::{MEMBERS_VIEW, PermissionName};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{PortfolioId, Subject, Timestamp};
+use crate::domain::{ItemKey, PortfolioId, Subject, Timestamp};
 use crate::policy::{self, Decision, Global, Query, Snapshot};
 
 /// Who asks, and the facts they ask about.
@@ -70,6 +70,12 @@ impl<'a> Asker<'a> {
         let (permission, author, at) = (MEMBERS_VIEW, None, self.now);
         let query = Query { subject: actor, permission, portfolio, author, item: None, at };
         policy::check(self.global, snapshot, &query).is_ok_and(|view| view.allowed)
+    }
+
+    /// Whether an independent item exists for the asker (ACC-5).
+    pub(super) fn sees_item(&self, snapshot: &Snapshot, key: &ItemKey) -> bool {
+        let sees = |actor| policy::sees_item(self.global, snapshot, actor, key, self.now);
+        self.actor.is_none_or(sees)
     }
 
     /// Others are asked about with `members.view` (AUT-3).

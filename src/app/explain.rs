@@ -117,10 +117,13 @@ fn explain(
         explanation.roles.clear();
     }
     let explanation = explanation.telling(|id| asker.sight(id.as_str()).snapshot.is_some());
-    if asker.sees_members(snapshot, query.portfolio) {
-        return Ok(explanation);
+    let unseen = |key| explanation.independent_item && !asker.sees_item(snapshot, key);
+    let oneself = asker.actor == Some(subject);
+    match item.is_some_and(unseen) {
+        true if !oneself => Ok(explanation.without_item()),
+        false if asker.sees_members(snapshot, query.portfolio) => Ok(explanation),
+        _ => Ok(explanation.without_givers()),
     }
-    Ok(explanation.without_givers())
 }
 
 fn effective(memory: &Memory, request: &ListEffectivePermissions) -> Result<Effective, Refusal> {

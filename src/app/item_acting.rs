@@ -1,6 +1,7 @@
 //! Who may do what to an item (ACC-5), decided on facts read in the transaction that acts.
 
 use super::authorize::Scene;
+use super::item_places::Places;
 use super::{Failure, Transaction};
 use crate::domain::caller::Principal;
 use crate::domain::item::Item;
@@ -101,6 +102,11 @@ impl ItemActing {
         let subjects = std::slice::from_ref(actor);
         let question = Question { organization, portfolio: Some(portfolio), subjects };
         Ok(Scene::load_with_item(transaction, &question, Some(key), self.scene.at).await?)
+    }
+
+    /// The portfolios that show items, as far as the actor may list them.
+    pub fn places(&self) -> Places<'_> {
+        Places::new(&self.item.organization, self.actor.as_ref(), self.scene.at)
     }
 
     fn held_by_actor(&self, at: Timestamp) -> Option<Holdings> {

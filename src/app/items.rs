@@ -9,7 +9,7 @@ use super::{Answer, App, Context, Error};
 use crate::domain::access_settings::Visibility;
 use crate::domain::caller::{CallerKind, Scope as CallerScope};
 use crate::domain::item::{Item, ItemGrant, OwnSettings};
-use crate::domain::permission::PORTFOLIO_UPDATE;
+use crate::domain::permission::{MEMBERS_VIEW, PORTFOLIO_UPDATE};
 use crate::domain::portfolio::PortfolioState;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::{PortfolioId, RoleKey, Subject, UserId};
@@ -62,10 +62,10 @@ pub struct DeleteItem {
     pub etag: Option<String>,
 }
 
-/// An item, and whether whoever asks is told its settings.
+/// An item as whoever asks may see it, and whether they are told its settings.
 #[derive(Clone, Debug)]
 pub struct SeenItem {
-    /// The item.
+    /// The item, without the portfolios that they may not list (VIS-4).
     pub item: Item,
     /// Whether they manage it.
     pub manages: bool,
@@ -99,7 +99,8 @@ impl App {
         self.read(context, async |read| {
             let now = read.heads().now;
             let found = ItemActing::on(read, &context.principal, now, name, &[]).await?;
-            Ok(SeenItem { item: found.item, manages: found.manages })
+            let item = found.places().told(read, found.item.clone()).await?;
+            Ok(SeenItem { item, manages: found.manages })
         })
         .await
     }
@@ -117,7 +118,8 @@ impl App {
             let (principal, now) = (write.principal().clone(), write.now());
             let acting = ItemActing::managing(write, &principal, now, &request.name, &[]).await?;
             require_etag(&acting.item, request.etag.as_deref())?;
-            write.delete_item(&acting.item).await
+            let deleted = write.delete_item(&acting.item).await?;
+            Ok(acting.places().told(write, deleted).await?)
         })
         .await
     }
@@ -160,6 +162,10 @@ async fn register(write: &mut Write, request: &RegisterItem) -> Result<Item, Fai
     let settings = match &request.settings {
         NewSettings::Inherited => None,
         NewSettings::CopyOf(portfolio) => {
+            let place = shown.iter().find(|acting| acting.portfolio.id == *portfolio);
+            let place = place.ok_or_else(|| Refusal::portfolio_not_found(portfolio))?;
+            // A copy tells who is a member there.
+            place.require(write, MEMBERS_VIEW)?;
             Some(copied(write, &name.organization, portfolio, owner.as_ref()).await?)
         }
         NewSettings::Own { visibility, organization_access_role, grants } => {

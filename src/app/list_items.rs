@@ -1,6 +1,7 @@
 use super::asker::instant;
 use super::authorize::{Acting, Scene};
 use super::item_acting::{manages, sees};
+use super::item_places::Places;
 use super::items::SeenItem;
 use super::memory::{Memory, aside};
 use super::{Answer, App, Context, Error, Failure, Listed, Read};
@@ -11,6 +12,9 @@ use crate::domain::permission::ACCESS_MANAGE;
 use crate::domain::refusal::Refusal;
 use crate::domain::{ItemKey, ItemType, PortfolioId, Subject, Timestamp};
 use crate::policy::{self, Decision, Excerpt, Query, VisibleItems};
+
+/// How many items are looked at together, at least, where the first did not fill the page.
+const PIECE: usize = 500;
 
 /// The question which items a portfolio shows.
 #[derive(Clone, Debug)]
@@ -69,19 +73,27 @@ impl App {
             let wanted = request.page.wider();
             let mut page = wanted.clone();
             let mut found: Vec<SeenItem> = Vec::new();
-            // What the actor does not see makes no page shorter.
+            // What the actor does not see makes no page shorter, and a short one little slower.
             while found.len() < wanted.size {
                 let keys =
                     read.items_shown(&request.portfolio, request.item_type.as_ref(), &page).await?;
                 let Some(last) = keys.last().cloned() else { break };
                 let is_last = keys.len() < page.size;
                 found.extend(seen(read, &acting, actor.as_ref(), &keys).await?);
-                page.after = Some(last);
                 if is_last {
                     break;
                 }
+                page = Page { after: Some(last), size: wanted.size.max(PIECE) };
             }
-            Ok(request.page.listed(found, |seen| seen.item.key.clone()))
+            let mut listed = request.page.listed(found, |seen| seen.item.key.clone());
+            let organization = &acting.portfolio.organization;
+            let mut places = Places::new(organization, actor.as_ref(), now);
+            let mut told = Vec::with_capacity(listed.rows.len());
+            for SeenItem { item, manages } in listed.rows {
+                told.push(SeenItem { item: places.told(read, item).await?, manages });
+            }
+            listed.rows = told;
+            Ok(listed)
         })
         .await
     }

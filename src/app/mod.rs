@@ -20,6 +20,7 @@ mod glance;
 mod groups;
 mod item_acting;
 mod item_copy;
+mod item_places;
 mod items;
 mod links;
 mod list_items;

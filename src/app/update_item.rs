@@ -5,7 +5,7 @@ use super::items::{require_etag, require_place, require_subjects, roles};
 use super::portfolios::{require_openness_role, require_owner};
 use super::{Answer, App, Error};
 use crate::domain::access_settings::Visibility;
-use crate::domain::item::{Item, ItemGrant};
+use crate::domain::item::{Item, ItemGrant, MAX_ITEM_PORTFOLIOS};
 use crate::domain::permission::PORTFOLIO_UPDATE;
 use crate::domain::portfolio::PortfolioState;
 use crate::domain::refusal::{Reason, Refusal};
@@ -62,15 +62,18 @@ async fn update(write: &mut Write, request: &UpdateItem) -> Result<Item, Failure
     let acting = ItemActing::managing(write, &principal, now, &request.name, &others).await?;
     let before = &acting.item;
     require_etag(before, request.etag.as_deref())?;
-    let after = changed(before, request)?;
-    if after == *before {
-        return Ok(after);
-    }
-    refuse_archived(write, before, &after).await?;
-    for portfolio in after.portfolios.iter().filter(|id| !before.portfolios.contains(id)) {
+    let mut places = acting.places();
+    let told = places.told(write, before.clone()).await?.portfolios;
+    // One that the actor may not list is none, also where it shows the item already.
+    for portfolio in request.portfolios.iter().flatten().filter(|id| !told.contains(id)) {
         let place = require_place(write, &request.name, portfolio, &[]).await?;
         place.require(write, PORTFOLIO_UPDATE)?;
     }
+    let after = changed(before, request, &told)?;
+    if after == *before {
+        return Ok(places.told(write, after).await?);
+    }
+    refuse_archived(write, before, &after).await?;
     if before.owner != after.owner {
         require_ownership(&acting)?;
         if let Some(owner) = &after.owner {
@@ -84,7 +87,7 @@ async fn update(write: &mut Write, request: &UpdateItem) -> Result<Item, Failure
     authorize_settings(write, &acting, &after).await?;
     let after = Item { version: before.version + 1, update_time: now, ..after };
     write.update_item(before, &after).await?;
-    Ok(after)
+    Ok(places.told(write, after).await?)
 }
 
 /// What is archived, or shown by archived portfolios alone, may lose access, and nothing else
@@ -120,15 +123,22 @@ fn only_takes_away(before: &Item, after: &Item) -> bool {
     less == *after
 }
 
-/// The item as the request wants it.
-fn changed(before: &Item, request: &UpdateItem) -> Result<Item, Refusal> {
+/// The item as the request wants it. Of the portfolios that show it those stay that the actor is
+/// not told of: nobody takes it from where they do not see it.
+fn changed(before: &Item, request: &UpdateItem, told: &[PortfolioId]) -> Result<Item, Refusal> {
     let mut after = before.clone();
     let UpdateItem { visibility, organization_access_role: role, grants, .. } = request;
     if let Some(name) = &request.display_name {
         after.display_name.clone_from(name);
     }
     if let Some(portfolios) = &request.portfolios {
-        after.portfolios.clone_from(portfolios);
+        after.portfolios.retain(|id| !told.contains(id));
+        after.portfolios.extend(portfolios.iter().cloned());
+        after.portfolios.sort_unstable();
+        after.portfolios.dedup();
+        if after.portfolios.len() > MAX_ITEM_PORTFOLIOS {
+            return Err(too_many_portfolios());
+        }
     }
     if let Some(owner) = &request.owner {
         after.owner.clone_from(owner);
@@ -155,6 +165,15 @@ fn changed(before: &Item, request: &UpdateItem) -> Result<Item, Refusal> {
         None => {}
     }
     Ok(after)
+}
+
+fn too_many_portfolios() -> Refusal {
+    let description = format!(
+        "and those that show the item where you do not see it are more than {MAX_ITEM_PORTFOLIOS}; \
+         name fewer"
+    );
+    Refusal::field_because(Reason::LimitExceeded, "item.portfolios", description)
+        .with("limit", MAX_ITEM_PORTFOLIOS)
 }
 
 fn inherits(item: &Item, what: &str) -> Refusal {

@@ -10,7 +10,7 @@ use crate::config::Limits;
 use crate::domain::caller::Actor;
 use crate::domain::item::{Item, ItemGrant, MAX_ITEM_GRANTS, MAX_ITEM_PORTFOLIOS, OwnSettings};
 use crate::domain::refusal::Refusal;
-use crate::domain::{ItemId, ItemKey, ItemType, PortfolioId, Subject};
+use crate::domain::{ItemId, ItemKey, PortfolioId, Subject};
 use crate::proto::v1;
 
 const DISPLAY_NAME: &str = "display_name";
@@ -46,7 +46,7 @@ pub(super) fn register(
         etag: _,
     } = item;
     let mut violations = Violations::default();
-    let name = name(&mut violations, "item.", &organization, r#type, &id);
+    let name = name(&mut violations, "item.", &organization, &r#type, &id);
     let display_name = violations.check(parse::optional_display_name(
         "item.display_name",
         display_name,
@@ -119,14 +119,14 @@ fn copy(
 pub(super) fn get(request: v1::GetItemRequest) -> Result<ItemName, Refusal> {
     let v1::GetItemRequest { organization, r#type, id } = request;
     let mut violations = Violations::default();
-    let name = name(&mut violations, "", &organization, r#type, &id);
+    let name = name(&mut violations, "", &organization, &r#type, &id);
     violations.finish(name)
 }
 
 pub(super) fn delete(request: v1::DeleteItemRequest) -> Result<DeleteItem, Refusal> {
     let v1::DeleteItemRequest { request_id: _, organization, r#type, id, etag } = request;
     let mut violations = Violations::default();
-    let name = name(&mut violations, "", &organization, r#type, &id);
+    let name = name(&mut violations, "", &organization, &r#type, &id);
     let etag = violations.check(parse::etag("etag", etag));
     violations.finish((|| Some(DeleteItem { name: name?, etag: etag? }))())
 }
@@ -140,7 +140,7 @@ pub(super) fn list(
     let v1::ListItemsRequest { portfolio, r#type, page_size, page_token } = request;
     let mut violations = Violations::default();
     let id: Option<PortfolioId> = violations.check(parse::id("portfolio", &portfolio));
-    let item_type = violations.check(parse::optional_id("type", &r#type));
+    let item_type = violations.check(parse::optional_item_type("type", &r#type));
     let query = bound("ListItems", actor, None, &[&portfolio, &r#type]);
     let page = (page_size, page_token.as_str());
     let page = parse::page(&mut violations, &query, page, limits.max_page_size);
@@ -174,7 +174,7 @@ pub(super) fn update(
         update_time: _,
     } = item;
     let mut violations = Violations::default();
-    let name = name(&mut violations, "item.", &organization, r#type, &id);
+    let name = name(&mut violations, "item.", &organization, &r#type, &id);
     let etag = violations.check(parse::etag("item.etag", etag));
     let fields = [
         (DISPLAY_NAME, !display_name.is_empty()),
@@ -219,24 +219,15 @@ fn name(
     violations: &mut Violations,
     path: &str,
     organization: &str,
-    item_type: String,
+    item_type: &str,
     id: &str,
 ) -> Option<ItemName> {
     let organization =
         violations.check(parse::id(format_args!("{path}organization"), organization));
-    let item_type = violations.check(self::item_type(&format!("{path}type"), item_type));
+    let item_type = violations.check(parse::item_type(format_args!("{path}type"), item_type));
     let id: Option<ItemId> = violations.check(parse::id(format_args!("{path}id"), id));
     let key = ItemKey { item_type: item_type?, id: id? };
     Some(ItemName { organization: organization?, key })
-}
-
-/// Its colon parts the two in `board:b1`.
-fn item_type(field: &str, text: String) -> Result<ItemType, Refusal> {
-    let text = parse::type_name(field, text)?;
-    if text.contains(':') {
-        return Err(Refusal::field(field, "must not contain a colon"));
-    }
-    parse::id(field, &text)
 }
 
 /// Sorted, none twice.

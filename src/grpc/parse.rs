@@ -14,7 +14,7 @@ use crate::domain::directory::SiteRole;
 use crate::domain::ids::InvalidId;
 use crate::domain::page::{Page, decode_page_token};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::{Subject, Timestamp, UserId};
+use crate::domain::{ItemType, Subject, Timestamp, UserId};
 use crate::proto::v1;
 
 /// The longest display name, in characters.
@@ -156,6 +156,23 @@ pub(super) fn type_name(field: impl Display, text: String) -> Result<String, Ref
         return Err(Refusal::field(field.to_string(), description));
     }
     Ok(text)
+}
+
+/// What sort of thing an item is. A colon parts the two in `board:b1`, and so is in no type.
+pub(super) fn item_type(field: impl Display, text: &str) -> Result<ItemType, Refusal> {
+    let text = type_name(&field, text.to_owned())?;
+    if text.contains(':') {
+        return Err(Refusal::field(field.to_string(), "must not contain a colon"));
+    }
+    id(field, &text)
+}
+
+/// The same, if it may be left out.
+pub(super) fn optional_item_type(
+    field: impl Display,
+    text: &str,
+) -> Result<Option<ItemType>, Refusal> {
+    if text.is_empty() { Ok(None) } else { item_type(field, text).map(Some) }
 }
 
 /// An etag; empty is none.

@@ -12,7 +12,7 @@ use crate::config::Limits;
 use crate::domain::caller::Actor;
 use crate::domain::refusal::{Reason, Refusal};
 use crate::domain::revision::Token;
-use crate::domain::{ItemId, ItemKey, ItemType, PortfolioId, Subject, Timestamp};
+use crate::domain::{ItemId, ItemKey, PortfolioId, Subject, Timestamp};
 use crate::proto::v1;
 
 /// The longest name that is looked for in the catalogue, in bytes.
@@ -245,7 +245,7 @@ pub(super) fn visible_items(
     let mut violations = Violations::default();
     let subject = violations.check(parse::subject("subject", subject.as_ref()));
     let portfolio: Option<PortfolioId> = violations.check(parse::id("portfolio", &portfolio));
-    let item_type: Option<Option<ItemType>> = violations.check(parse::optional_id("type", &r#type));
+    let item_type = violations.check(parse::optional_item_type("type", &r#type));
     let requirement = violations.check(requirement(consistency));
     let at = violations.check(parse::optional_timestamp("at", at));
     let query = (|| {
@@ -309,11 +309,8 @@ fn item(path: impl Display, item: Option<v1::ItemReference>) -> Result<Item, Ref
         let missing = Refusal::field(format!("{path}.type"), "must be given where an id is");
         violations.check::<()>(Err(missing));
     }
-    let item_type = parse::type_name(format_args!("{path}.type"), r#type);
-    let item_type = violations.check(
-        item_type
-            .and_then(|name| parse::optional_id::<ItemType>(format_args!("{path}.type"), &name)),
-    );
+    let item_type =
+        violations.check(parse::optional_item_type(format_args!("{path}.type"), &r#type));
     let id = violations.check(parse::optional_id::<ItemId>(format_args!("{path}.id"), &id));
     let author = author.map(|author| parse::subject(format_args!("{path}.author"), Some(&author)));
     let author = violations.check(author.transpose());

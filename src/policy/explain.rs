@@ -123,6 +123,14 @@ impl Explanation {
     pub fn without_givers(self) -> Self {
         Self { givers: Givers::default(), ..self }
     }
+
+    /// What those may read about others for whom the item does not exist: nothing about who could
+    /// give it, nor by what they reach the item.
+    #[must_use]
+    pub fn without_item(mut self) -> Self {
+        self.routes.retain(|route| !route.on_item);
+        self.without_givers()
+    }
 }
 
 /// Decides and explains. Names at most `most_givers` of those who could give what is missing.

@@ -1,13 +1,16 @@
-//! Which items somebody sees on a portfolio: the check, asked about each (ACC-6).
+//! Which items somebody sees: the check, asked about each (ACC-6).
 
 use std::ops::Bound;
 
 use crate::domain::page::Page;
-use crate::domain::{ItemKey, ItemType, Subject, Timestamp};
+use crate::domain::permission::ACCESS_MANAGE;
+use crate::domain::role::Reach;
+use crate::domain::{ItemKey, ItemType, PortfolioId, Subject, Timestamp};
 
-use super::check::{Asked, Decision, Query};
+use super::check::{Asked, Decision, Query, check};
 use super::excerpt::Excerpt;
 use super::global::{Global, UnknownPermission};
+use super::holdings::item_holdings;
 use super::snapshot::Snapshot;
 
 /// Whose eyes look at what.
@@ -50,6 +53,29 @@ pub fn withheld_items(
 ) -> Result<usize, UnknownPermission> {
     let sight = Sight::of(global, snapshot, question)?;
     Ok(sight.from(None).filter(|(_, decision)| !decision.allowed).count())
+}
+
+/// Whether an independent item exists for the subject: a check lets them see it on a portfolio that
+/// shows it, or they manage it (ACC-5). Its owner holds a role on it.
+#[must_use]
+pub fn sees_item(
+    global: &Global,
+    snapshot: &Snapshot,
+    subject: &Subject,
+    key: &ItemKey,
+    at: Timestamp,
+) -> bool {
+    let Some((key, item)) = snapshot.item(key) else { return false };
+    let (permission, author) = (key.view_permission(), None);
+    let is_seen = |portfolio: &PortfolioId| {
+        let portfolio = portfolio.as_str();
+        let query = Query { subject, permission, portfolio, author, item: Some(key), at };
+        check(global, snapshot, &query).is_ok_and(|decision| decision.allowed)
+    };
+    let held = || item_holdings(global, snapshot, subject, key, at);
+    item.author.as_ref() == Some(subject)
+        || held().table().get(ACCESS_MANAGE) == Some(&Reach::Any)
+        || item.portfolios().iter().any(is_seen)
 }
 
 /// The subject, looked up once with each permission that lets items be seen.

@@ -1,6 +1,7 @@
 //! Items through the front door (ACC-4 to ACC-8, VIS-9).
 
 mod acting;
+mod leaks;
 mod many;
 
 use portcullis::proto::v1;

@@ -24,7 +24,8 @@ impl Stage {
 
     /// Registers the item, or changes the one that is there, if just that is changed that can be.
     pub(super) async fn put_item(&mut self, item: &ModelItem) {
-        let item = self.fitting(item);
+        let mut item = self.fitting(item);
+        item.author = item.author.filter(|author| self.exists(author));
         match self.live(&item.key) {
             Some(before)
                 if before.author == item.author
@@ -94,6 +95,18 @@ impl Stage {
         })
     }
 
+    /// Whoever made an item is somebody.
+    fn exists(&self, author: &DomainSubject) -> bool {
+        let id = author.id();
+        match author {
+            DomainSubject::User(_) => self.model.users.iter().any(|user| user.id == id),
+            DomainSubject::ServiceAccount(_) => {
+                self.model.service_accounts.iter().any(|account| account.id == id)
+            }
+            DomainSubject::Group(_) => false,
+        }
+    }
+
     async fn register_item(&mut self, item: ModelItem) {
         let refusal = self.refusal_of_places(&item.portfolios);
         let before = self.registered.clone();
@@ -115,10 +128,14 @@ impl Stage {
 
     async fn update_item(&mut self, before: &ModelItem, item: ModelItem) {
         let new = item.portfolios.iter().filter(|id| !before.portfolios.contains(id));
-        let refusal = match before.archived && item.archived && *before != item {
-            true => Some(Code::FailedPrecondition),
-            false => self.refusal_of_places(new),
-        };
+        let archived = (before.archived && item.archived)
+            || before
+                .portfolios
+                .iter()
+                .all(|id| self.model.portfolio(id).is_some_and(|it| it.archived));
+        let halted = archived && !only_takes_away(before, &item);
+        let refusal = self.refusal_of_places(new);
+        let refusal = refusal.or_else(|| halted.then_some(Code::FailedPrecondition));
         let paths: &[&str] = match item.settings {
             None => &["portfolios", "archived"],
             Some(_) => {
@@ -162,4 +179,16 @@ impl Stage {
             both => panic!("{key}: {both:?}"),
         }
     }
+}
+
+/// Whether a change does no more than to end grants, to withdraw the item from portfolios, or to
+/// archive it or bring it back (VIS-8).
+fn only_takes_away(before: &ModelItem, after: &ModelItem) -> bool {
+    let mut less = before.clone();
+    less.archived = after.archived;
+    less.portfolios.retain(|id| after.portfolios.contains(id));
+    if let (Some((_, _, grants)), Some((_, _, left))) = (&mut less.settings, &after.settings) {
+        grants.retain(|grant| left.contains(grant));
+    }
+    less == *after
 }
