@@ -159,31 +159,8 @@ async fn register(write: &mut Write, request: &RegisterItem) -> Result<Item, Fai
     if let Some(author) = &request.author {
         require_subject(write, scene, author).await?;
     }
-    let settings = match &request.settings {
-        NewSettings::Inherited => None,
-        NewSettings::CopyOf(portfolio) => {
-            let place = shown.iter().find(|acting| acting.portfolio.id == *portfolio);
-            let place = place.ok_or_else(|| Refusal::portfolio_not_found(portfolio))?;
-            // A copy tells who is a member there.
-            place.require(write, MEMBERS_VIEW)?;
-            Some(copied(write, &name.organization, portfolio, owner.as_ref()).await?)
-        }
-        NewSettings::Own { visibility, organization_access_role, grants } => {
-            let default = organization.preset.organization_access_role();
-            let role = organization_access_role.clone().unwrap_or(default);
-            require_openness_role(scene, &role)?;
-            require_subjects(write, scene, grants).await?;
-            for acting in &shown {
-                acting.may_give(write, &role)?;
-                for role in roles(grants) {
-                    acting.may_give(write, role)?;
-                }
-            }
-            let visibility = visibility.unwrap_or(Visibility::Private);
-            let grants = grants.clone();
-            Some(OwnSettings { visibility, organization_access_role: role, grants })
-        }
-    };
+    let role = organization.preset.organization_access_role();
+    let settings = settings(write, request, &shown, role).await?;
     let item = Item {
         key: name.key.clone(),
         organization: name.organization.clone(),
@@ -202,6 +179,41 @@ async fn register(write: &mut Write, request: &RegisterItem) -> Result<Item, Fai
         return Err(Refusal::new(Reason::IdTaken, message).with("item", &item.key).into());
     }
     Ok(item)
+}
+
+/// The settings that an item starts with, as far as the actor may give them on the portfolios that
+/// show it; `default` is what openness gives if nothing is said.
+async fn settings(
+    write: &mut Write,
+    request: &RegisterItem,
+    shown: &[Acting],
+    default: RoleKey,
+) -> Result<Option<OwnSettings>, Failure> {
+    match &request.settings {
+        NewSettings::Inherited => Ok(None),
+        NewSettings::CopyOf(portfolio) => {
+            let place = shown.iter().find(|acting| acting.portfolio.id == *portfolio);
+            let place = place.ok_or_else(|| Refusal::portfolio_not_found(portfolio))?;
+            // A copy tells who is a member there.
+            place.require(write, MEMBERS_VIEW)?;
+            let organization = &request.name.organization;
+            Ok(Some(copied(write, organization, portfolio, request.owner.as_ref()).await?))
+        }
+        NewSettings::Own { visibility, organization_access_role, grants } => {
+            let role = organization_access_role.clone().unwrap_or(default);
+            for acting in shown {
+                require_openness_role(&acting.scene, &role)?;
+                require_subjects(write, &acting.scene, grants).await?;
+                acting.may_give(write, &role)?;
+                for role in roles(grants) {
+                    acting.may_give(write, role)?;
+                }
+            }
+            let visibility = visibility.unwrap_or(Visibility::Private);
+            let grants = grants.clone();
+            Ok(Some(OwnSettings { visibility, organization_access_role: role, grants }))
+        }
+    }
 }
 
 /// A portfolio that is to show an item: of the item's organization, seen by the actor, in use.
