@@ -5,11 +5,10 @@ use super::item_places::Places;
 use super::{Failure, Transaction};
 use crate::domain::caller::Principal;
 use crate::domain::item::Item;
-use crate::domain::permission::{ACCESS_MANAGE, PORTFOLIO_VIEW, PermissionName};
+use crate::domain::permission::{ACCESS_MANAGE, PermissionName};
 use crate::domain::refusal::{Reason, Refusal};
-use crate::domain::role::Reach;
 use crate::domain::{ItemKey, OrganizationId, PortfolioId, RoleKey, Subject, Timestamp};
-use crate::policy::{self, Asked, Holdings, Query};
+use crate::policy::{self, Holdings, Query};
 use crate::storage::facts::Question;
 
 /// What names an item.
@@ -159,8 +158,7 @@ impl ItemActing {
     }
 }
 
-/// Its owner, its author, and whoever holds `access.manage` on it and sees the portfolio, as a
-/// check decides it (ACC-5); on an archived one too, where access is still taken away (VIS-8).
+/// Its owner, its author, and whoever may manage it on the portfolio.
 pub(super) fn manages(
     scene: &Scene,
     item: &Item,
@@ -168,15 +166,8 @@ pub(super) fn manages(
     portfolio: &PortfolioId,
 ) -> bool {
     let Scene { global, snapshot, at } = scene;
-    let views = || {
-        let asked = Asked::about(global, snapshot, actor, PORTFOLIO_VIEW);
-        asked.is_ok_and(|asked| asked.decide(portfolio.as_str(), None, *at).allowed)
-    };
-    let holds = || {
-        let held = policy::item_holdings(global, snapshot, actor, &item.key, *at);
-        held.table().get(ACCESS_MANAGE) == Some(&Reach::Any)
-    };
-    owns(item, actor) || ((item.settings.is_none() || views()) && holds())
+    let place = (&item.key, portfolio.as_str());
+    owns(item, actor) || policy::manages_item(global, snapshot, actor, place, *at)
 }
 
 fn owns(item: &Item, actor: &Subject) -> bool {

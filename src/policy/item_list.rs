@@ -3,7 +3,7 @@
 use std::ops::Bound;
 
 use crate::domain::page::Page;
-use crate::domain::permission::ACCESS_MANAGE;
+use crate::domain::permission::{ACCESS_MANAGE, PORTFOLIO_VIEW};
 use crate::domain::role::Reach;
 use crate::domain::{ItemKey, ItemType, PortfolioId, Subject, Timestamp};
 
@@ -72,10 +72,29 @@ pub fn sees_item(
         let query = Query { subject, permission, portfolio, author, item: Some(key), at };
         check(global, snapshot, &query).is_ok_and(|decision| decision.allowed)
     };
+    let exists = |portfolio: &PortfolioId| {
+        is_seen(portfolio) || manages_item(global, snapshot, subject, (key, portfolio.as_str()), at)
+    };
+    item.author.as_ref() == Some(subject) || item.portfolios().iter().any(exists)
+}
+
+/// Whether the subject holds `access.manage` on an item and sees the portfolio, as a check decides
+/// it (ACC-5); on an archived one too, where access is still taken away (VIS-8).
+#[must_use]
+pub fn manages_item(
+    global: &Global,
+    snapshot: &Snapshot,
+    subject: &Subject,
+    (key, portfolio): (&ItemKey, &str),
+    at: Timestamp,
+) -> bool {
+    let Some((_, item)) = snapshot.item(key) else { return false };
+    let views = || {
+        let asked = Asked::about(global, snapshot, subject, PORTFOLIO_VIEW);
+        asked.is_ok_and(|asked| asked.decide(portfolio, None, at).allowed)
+    };
     let held = || item_holdings(global, snapshot, subject, key, at);
-    item.author.as_ref() == Some(subject)
-        || held().table().get(ACCESS_MANAGE) == Some(&Reach::Any)
-        || item.portfolios().iter().any(is_seen)
+    (item.settings.is_none() || views()) && held().table().get(ACCESS_MANAGE) == Some(&Reach::Any)
 }
 
 /// The subject, looked up once with each permission that lets items be seen.

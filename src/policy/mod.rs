@@ -58,7 +58,7 @@ pub use explain::{ExplainedRoute, Explanation, Origin, Way, explain};
 pub use givers::{Giver, Givers};
 pub use global::{Global, UnknownPermission};
 pub use holdings::{Holdings, explicit_holdings, holdings, item_holdings, role_holdings};
-pub use item_list::{VisibleItems, sees_item, visible_items, withheld_items};
+pub use item_list::{VisibleItems, manages_item, sees_item, visible_items, withheld_items};
 pub use list::{
     Route, is_administrator, is_in_group, is_internal, links, may_create_portfolios, may_list,
     next_change, routes,
